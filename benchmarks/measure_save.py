@@ -1,0 +1,146 @@
+"""Save → StorageClass, PersistentVolume and directory there; directly and through the helper container."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent_process import AgentProcess
+from api import RawPool
+from figures import TIMES, Check, Figure, Samples, render_rivals
+from observing import Observer
+from rivals import Commands, write_manifests
+from saving import REST_SECONDS, SaveSamples, measure_save, time_milliseconds
+from trial import SETTLE_SECONDS, Trial
+from workload import Checkout, Edition, name_stacks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ground import Volume
+
+STACKS = 10
+
+
+@dataclass(slots=True)
+class _Contest:
+    """One agent and its rivals on one cluster. Each turn of a contestant makes objects that nobody made before."""
+
+    checkout: Checkout
+    volume: Volume
+    observer: Observer
+    pool: RawPool
+    commands: Commands
+    agent: AgentProcess
+    scratch: Path
+    saves: SaveSamples = field(default_factory=SaveSamples.begin)
+    raw: Samples = field(default_factory=Samples)
+    kubectl: Samples = field(default_factory=Samples)
+    script: Samples = field(default_factory=Samples)
+
+    def save(self, number: int) -> None:
+        edition = Edition(name_stacks("stack", STACKS)[number % STACKS], number)
+        self.saves.add(measure_save(self.checkout, self.volume, self.observer, edition))
+        time.sleep(REST_SECONDS)
+
+    def apply_raw(self, number: int) -> None:
+        patches = Edition("raw", number).patches(self.checkout.root)
+        self.pool.warm()
+        started = time.perf_counter()
+        self.pool.apply(patches)
+        self.raw.add(time_milliseconds(started))
+
+    def apply_with_kubectl(self, number: int) -> None:
+        file = self.scratch / "objects.json"
+        write_manifests(file, Edition("kubectl", number).manifests(self.checkout.root))
+        started = time.perf_counter()
+        self.commands.apply_server_side(file)
+        self.kubectl.add(time_milliseconds(started))
+
+    def run_script_calls(self, number: int) -> None:
+        edition = Edition("script", number)
+        manifests = edition.manifests(self.checkout.root)
+        started = time.perf_counter()
+        self.commands.run_script_calls(edition, manifests, self.volume.node)
+        self.script.add(time_milliseconds(started))
+
+    def forget_samples(self) -> None:
+        """Begin anew, after the warm-up."""
+        self.saves = SaveSamples.begin()
+        self.raw, self.kubectl, self.script = Samples(), Samples(), Samples()
+
+
+def measure_direct_save(trial: Trial) -> Figure:
+    """One save through the volume's mountpoint, beside all three rivals."""
+    with _contest(trial, "direct") as contest:
+        turns = (contest.save, contest.apply_raw, contest.apply_with_kubectl, contest.run_script_calls)
+        _take_turns(trial, contest, turns)
+        p50 = contest.saves.whole.median
+        return Figure(
+            work="save → StorageClass, PV and directory there; direct",
+            rounds=str(trial.sizes.rounds),
+            measured=f"{contest.saves.whole}",
+            rivals=render_rivals(
+                (
+                    ("(a)", contest.raw),
+                    ("(b)", contest.kubectl),
+                    ("(c)", contest.script),
+                )
+            ),
+            checks=(
+                Check("p50", p50, 25, "ms"),
+                Check("agent / (a)", p50 / contest.raw.median, 3, TIMES),
+                Check("(b) / agent", contest.kubectl.median / p50, 6, TIMES, is_floor=True),
+                Check("(c) / agent", contest.script.median / p50, 30, TIMES, is_floor=True),
+            ),
+            details=contest.saves.describe(contest.agent.read_reconcile_milliseconds(trial.sizes.rounds)),
+        )
+
+
+def measure_helper_save(trial: Trial) -> Figure:
+    """One save through the helper container, beside the bare limit and kubectl."""
+    with _contest(trial, "helper-container") as contest:
+        _take_turns(trial, contest, (contest.save, contest.apply_raw, contest.apply_with_kubectl))
+        p50 = contest.saves.whole.median
+        return Figure(
+            work="the same through the helper container",
+            rounds=str(trial.sizes.rounds),
+            measured=f"{contest.saves.whole}",
+            rivals=render_rivals((("(a)", contest.raw), ("(b)", contest.kubectl))),
+            checks=(Check("p50", p50, 120, "ms"),),
+            details=contest.saves.describe(contest.agent.read_reconcile_milliseconds(trial.sizes.rounds)),
+        )
+
+
+def _take_turns(trial: Trial, contest: _Contest, turns: tuple[Callable[[int], None], ...]) -> None:
+    """Let each contestant have its turn in each round, each time another one first; the first two rounds warm up."""
+    for number in (1, 2):
+        for turn in turns:
+            turn(number)
+    contest.forget_samples()
+    for number in trial.progress.rounds(trial.sizes.rounds):
+        first = number % len(turns)
+        for turn in turns[first:] + turns[:first]:
+            turn(number + 3)
+
+
+@contextmanager
+def _contest(trial: Trial, access: str) -> Iterator[_Contest]:
+    ground = trial.ground
+    with ExitStack() as stack:
+        cluster = stack.enter_context(ground.cluster())
+        volume = stack.enter_context(ground.volume())
+        checkout = stack.enter_context(ground.checkout())
+        home = stack.enter_context(ground.private_folder())
+        checkout.write([Edition(stack_name) for stack_name in name_stacks("stack", STACKS)])
+        environment = ground.environment(cluster, volume, home, access=access)
+        agent = stack.enter_context(AgentProcess(checkout, environment, home / "agent.log"))
+        agent.wait_until_settled(SETTLE_SECONDS)
+        agent.require_ready(STACKS)
+        pool = RawPool(cluster.server)
+        stack.callback(pool.close)
+        observer = stack.enter_context(Observer(cluster.server))
+        yield _Contest(checkout, volume, observer, pool, ground.commands(cluster), agent, home)

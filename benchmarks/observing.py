@@ -1,0 +1,87 @@
+"""An observer that knows nothing of the agent: raw watches, opened before, that note when each object was there."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from http.client import HTTPResponse
+
+    from api import ApiServer, RawConnection
+
+_COLLECTIONS = ("/apis/storage.k8s.io/v1/storageclasses", "/api/v1/persistentvolumes")
+
+
+class Observer:
+    """Watches all StorageClasses and PersistentVolumes. Use as a context manager."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+        self._connections: list[RawConnection] = []
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._missing: set[str] = set()
+        self._seen_at: dict[str, float] = {}
+        self._is_complete = threading.Event()
+
+    def __enter__(self) -> Self:
+        for collection in _COLLECTIONS:
+            connection = self._server.connect()
+            version = json.loads(connection.get(f"{collection}?limit=1"))["metadata"]["resourceVersion"]
+            # The limit of 1 keeps the answer small; its version is that of the whole list.
+            stream = connection.open_stream(f"{collection}?watch=1&timeoutSeconds=3600&resourceVersion={version}")
+            thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+            thread.start()
+            self._connections.append(connection)
+            self._threads.append(thread)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._connections:
+            connection.interrupt()
+        for thread in self._threads:
+            thread.join()
+        for connection in self._connections:
+            connection.close()
+
+    def expect(self, names: Iterable[str]) -> None:
+        """From now on wait for these objects (`Kind/name`), in place of those expected before."""
+        with self._lock:
+            self._missing = set(names)
+            self._seen_at = {}
+            self._is_complete.clear()
+
+    def wait(self, timeout_seconds: float) -> dict[str, float]:
+        """Return when each expected object was seen to be added, on `time.perf_counter`'s clock.
+
+        Raises `TimeoutError` naming some that were not.
+        """
+        if not self._is_complete.wait(timeout_seconds):
+            with self._lock:
+                some = ", ".join(sorted(self._missing)[:3])
+                raise TimeoutError(f"{len(self._missing)} objects did not come in {timeout_seconds} s, such as {some}")
+        with self._lock:
+            return dict(self._seen_at)
+
+    def _read(self, stream: HTTPResponse) -> None:
+        try:
+            while line := stream.readline():
+                self._note(line, time.perf_counter())
+        except (OSError, ValueError):
+            return  # interrupted
+
+    def _note(self, line: bytes, now: float) -> None:
+        event = json.loads(line)
+        if event["type"] != "ADDED":
+            return
+        name = f"{event['object']['kind']}/{event['object']['metadata']['name']}"
+        with self._lock:
+            if name in self._missing:
+                self._missing.remove(name)
+                self._seen_at[name] = now
+                if not self._missing:
+                    self._is_complete.set()

@@ -1,0 +1,124 @@
+"""`make bench`: measures the agent and its rivals in one run, prints every figure, and writes results.md.
+
+The exit code is 0 also when a bound is missed: a benchmark is no test. It is 1 when something could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ground import Ground
+from measure_cold_start import measure_cold_start
+from measure_save import measure_direct_save, measure_helper_save
+from measure_scale import measure_scale
+from measure_settled import measure_idle, measure_restart, measure_touched
+from measure_status import measure_status
+from report import render_figure, render_misses, render_results
+from trial import Progress, Sizes, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from figures import Figure
+
+RESULTS = Path(__file__).with_name("results.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One row of the table: its name for `--only`, what it does, and about how many seconds it takes."""
+
+    name: str
+    measure: Callable[[Trial], Figure]
+    estimate_seconds: Callable[[Sizes], float]
+
+
+MEASUREMENTS = (
+    Measurement("save", measure_direct_save, lambda sizes: 20 + 3.5 * sizes.rounds),
+    Measurement("save-helper", measure_helper_save, lambda sizes: 20 + 1.8 * sizes.rounds),
+    Measurement("cold-start", measure_cold_start, lambda sizes: 15 + sizes.cold_rounds * (30 + 0.06 * sizes.stacks)),
+    Measurement("restart", measure_restart, lambda sizes: 20 + sizes.stacks * 0.015 + sizes.rounds * 6),
+    Measurement("touched", measure_touched, lambda sizes: 20 + sizes.stacks * 0.015 + sizes.rounds * 5),
+    Measurement("scale", measure_scale, lambda sizes: 40 + sizes.many_stacks * 0.012 + sizes.rounds * 2),
+    Measurement(
+        "idle", measure_idle, lambda sizes: 20 + sizes.stacks * 0.015 + sizes.idle_windows * sizes.idle_seconds
+    ),
+    Measurement("status", measure_status, lambda sizes: 25 + sizes.stacks * 0.015 + sizes.rounds * 1.2),
+)
+
+
+def main() -> int:
+    """Measure what was asked for."""
+    options = _parse_options(sys.argv[1:])
+    sizes = Sizes(
+        options.rounds, options.cold_rounds, options.idle_windows, options.idle_seconds, options.stacks, options.many
+    )
+    chosen = [one for one in MEASUREMENTS if not options.only or one.name in options.only]
+    output = options.output or (RESULTS if len(chosen) == len(MEASUREMENTS) and sizes == Sizes() else None)
+    minutes = sum(one.estimate_seconds(sizes) for one in chosen) / 60
+    say = Progress("all").say
+    say(f"about {minutes:.0f} minutes; Ctrl-C ends it and takes everything down")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    started = time.monotonic()
+    try:
+        figures, versions = _measure_all(chosen, sizes)
+    except KeyboardInterrupt:
+        say("interrupted; everything is down again")
+        return 130
+    except (OSError, RuntimeError) as error:
+        say(f"could not be measured: {error}")
+        return 1
+    say(f"took {(time.monotonic() - started) / 60:.0f} minutes")
+    if output is not None:
+        output.write_text(render_results(figures, versions), encoding="utf-8")
+        say(f"written: {output.name}")
+    print(render_misses(figures))
+    return 0
+
+
+def _measure_all(chosen: list[Measurement], sizes: Sizes) -> tuple[list[Figure], list[tuple[str, str]]]:
+    figures = []
+    with Ground() as ground:
+        for one in chosen:
+            progress = Progress(one.name)
+            progress.say(f"about {one.estimate_seconds(sizes):.0f} s")
+            figures.append(one.measure(Trial(ground, sizes, progress)))
+            print(f"{render_figure(figures[-1])}\n", flush=True)
+        versions = ground.versions()
+    return figures, versions
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End the measuring; a second Ctrl-C must not end the taking down."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _parse_options(arguments: list[str]) -> argparse.Namespace:
+    default = Sizes()
+    parser = argparse.ArgumentParser(description="Measure the agent and its rivals in one run.")
+    names = [one.name for one in MEASUREMENTS]
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
+    parser.add_argument("--rounds", type=int, default=default.rounds, help="rounds of what is cheap (%(default)s)")
+    parser.add_argument("--cold-rounds", type=int, default=default.cold_rounds, help="of cold starts (%(default)s)")
+    parser.add_argument("--idle-windows", type=int, default=default.idle_windows, help="(%(default)s)")
+    parser.add_argument("--idle-seconds", type=float, default=default.idle_seconds, help="of a window (%(default)s)")
+    parser.add_argument("--stacks", type=int, default=default.stacks, help="in place of a thousand, for a trial")
+    parser.add_argument("--many", type=int, default=default.many_stacks, help="in place of 5,000, for a trial")
+    parser.add_argument(
+        "--output", type=Path, help=f"where to write the table; a run with no option at all writes {RESULTS.name}"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""The composition root: the module that puts the rooms together to one workspace's agent.
+
+`running` starts and stops one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hostk8s_agent import __version__
+from hostk8s_agent.connections import ConnectionReports, Connections
+from hostk8s_agent.control.errors import UnknownStackError
+from hostk8s_agent.reconcile.contracts import ContractBook
+from hostk8s_agent.reconcile.controller import Controller
+from hostk8s_agent.reconcile.interest import InterestIndex
+from hostk8s_agent.reconcile.recording import Recorder
+from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
+from hostk8s_agent.status.board import Event, StatusBoard, render_time
+from hostk8s_agent.status.model import (
+    AgentInfo,
+    AgentPhase,
+    AgentStatus,
+    StackStatus,
+    WatchStatus,
+    parse_stack_status,
+)
+from hostk8s_agent.status.records import Records, StackRecord
+from hostk8s_agent.watch.scan import ScanResult, scan_contract_files
+from hostk8s_agent.watch.watcher import ContractWatcher
+from hostk8s_agent.workspace import Workspace, state_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hostk8s_agent.plan.actions import Plan
+    from hostk8s_agent.plan.desired import ObjectKey
+    from hostk8s_agent.settings import Settings
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.02
+
+
+class Agent:
+    """The parts of one workspace's agent. `start` and `stop` once each; the rest from any thread."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, *, may_create_volume: bool = True) -> None:
+        self._workspace = workspace
+        self._started_at = render_time(time.time())
+        self._phase: AgentPhase = "Starting"
+        self._stopping = threading.Event()
+        self._scanned = threading.Event()
+        records = Records(state_folder(workspace))
+        self._remembered = records.load_stacks()
+        self._recorder = Recorder(records)
+        self._board = StatusBoard()
+        self._interest = InterestIndex()
+        self._connections = Connections(
+            workspace,
+            settings,
+            records.load_facts(),
+            ConnectionReports(self._on_connection, self._on_object, self._recorder.record_fact),
+            may_create_volume=may_create_volume,
+        )
+        self._book = ContractBook(
+            workspace,
+            last_good={name: record.contract for name, record in self._remembered.items() if record.contract},
+            holders=_find_holders(self._remembered),
+        )
+        self._reconciler = StackReconciler(
+            workspace,
+            self._book,
+            Backends(self._connections.volume, self._connections.cluster),
+            Reports(
+                board=self._board,
+                on_desired=self._interest.record,
+                on_recorded=self._recorder.record,
+                on_forgotten=self._forget,
+                on_affected=self._enqueue,
+            ),
+        )
+        self._controller = Controller(self._reconciler.reconcile, workers=settings.workers)
+        self._watcher = ContractWatcher(
+            workspace.stacks_root,
+            on_stack=lambda stack: self._enqueue((stack,)),
+            on_scan=self._on_scan,
+            scan_interval_seconds=settings.scan_interval_seconds,
+            backend=settings.watch_backend,
+        )
+        self._resync_interval_seconds = settings.resync_interval_seconds
+        self._resync = threading.Thread(target=self._run_resync, name="resync", daemon=True)
+
+    # Life
+
+    def start(self) -> None:
+        """Start everything. Docker, the cluster and the stacks folder may come before, after or never."""
+        self._recorder.start()
+        self._connections.start()
+        self._watcher.start()
+        self._resync.start()
+
+    def stop(self) -> None:
+        """Take no more work, finish what is under way, and let go of everything."""
+        self._phase = "Stopping"
+        self._stopping.set()
+        self._watcher.stop()
+        self._controller.stop()
+        self._connections.stop()
+        if self._resync.is_alive():
+            self._resync.join()
+        self._recorder.stop()
+
+    def wait_until_settled(self, timeout_seconds: float) -> bool:
+        """Wait until everything was tried and nothing is about to change; return whether that came about."""
+        deadline = time.monotonic() + timeout_seconds
+        while not self._stopping.is_set():
+            if self._is_settled():
+                return True
+            if time.monotonic() > deadline:
+                return False
+            self._stopping.wait(POLL_SECONDS)
+        return False
+
+    def plan_without_running(self, stack: str | None, timeout_seconds: float) -> tuple[Plan, ...]:
+        """Connect, observe and plan; in place of `start`. Nothing is applied, because no worker ever runs."""
+        self._connections.start()
+        self._take_in(scan_contract_files(self._workspace.stacks_root))
+        deadline = time.monotonic() + timeout_seconds
+        while self._connections.is_connecting() and time.monotonic() < deadline:
+            self._stopping.wait(POLL_SECONDS)
+        return self.plan(stack)
+
+    def _is_settled(self) -> bool:
+        if not self._scanned.is_set() or self._connections.is_connecting() or not self._controller.is_idle():
+            return False
+        # What waits for Docker or the cluster gets no further now; what waits for one of its controllers does.
+        return self._connections.is_away() or all(stack.state != "Pending" for stack in self._board.stacks())
+
+    # What the control room asks
+
+    def status(self) -> AgentStatus:
+        """What is true now."""
+        watch = self._watcher.state()
+        return AgentStatus(
+            agent=AgentInfo(self._phase, __version__, os.getpid(), str(self._workspace.root), self._started_at),
+            docker=self._connections.docker_status(),
+            cluster=self._connections.cluster_status(),
+            watch=WatchStatus(
+                watch.backend, watch.roots, render_time(watch.last_scan_at) if watch.last_scan_at else ""
+            ),
+            stacks=self._board.stacks(),
+            problems=(*self._connections.problems(), *watch.problems),
+        )
+
+    def stack_status(self, name: str) -> StackStatus | None:
+        """One stack's status, None when there is no such stack."""
+        return self._board.stack(name)
+
+    def request_reconcile(self, stacks: Sequence[str] | None, *, wait_seconds: float | None) -> tuple[StackStatus, ...]:
+        """Run the stacks (None: all) now, and return their statuses, after the runs when told to wait for them."""
+        known = {stack.name for stack in self._board.stacks()}
+        wanted = sorted(known) if stacks is None else list(stacks)
+        for name in wanted:
+            if name not in known and not self._workspace.contract_path(name).exists():
+                raise UnknownStackError(name, known)
+        if wait_seconds is None:
+            self._enqueue(wanted)
+        else:
+            self._controller.run_and_wait(wanted, wait_seconds)
+        return tuple(filter(None, (self._board.stack(name) for name in wanted)))
+
+    def plan(self, stack: str | None) -> tuple[Plan, ...]:
+        """What a run of the stack (None: of each) would do now."""
+        known = [one.name for one in self._board.stacks()]
+        if stack is not None and stack not in known:
+            raise UnknownStackError(stack, known)
+        return tuple(self._reconciler.plan(name) for name in (known if stack is None else [stack]))
+
+    def events_after(self, sequence: int, timeout_seconds: float) -> tuple[Event, ...]:
+        """The events after `sequence`, waiting for one up to the timeout."""
+        return self._board.events_after(sequence, timeout_seconds)
+
+    @property
+    def last_event_sequence(self) -> int:
+        """The number of the newest event."""
+        return self._board.last_sequence
+
+    # What the rooms tell
+
+    def _on_scan(self, scan: ScanResult) -> None:
+        if self._scanned.is_set():
+            return
+        self._take_in(scan)
+        self._scanned.set()
+        self._controller.start()
+        self._enqueue(stack.name for stack in self._board.stacks())
+        self._phase = "Running"
+        log.info("agent.started", stacks=len(scan.files))
+
+    def _take_in(self, scan: ScanResult) -> None:
+        """Know all contracts before the first is applied.
+
+        Which of two stacks has a path must not depend on which worker was faster.
+        """
+        for stack in scan.files:
+            self._book.load(stack)
+        for stack in {*scan.files, *self._remembered}:
+            self._board.update_stack(self._describe_unseen(stack))
+
+    def _describe_unseen(self, stack: str) -> StackStatus:
+        message = "not reconciled yet since the agent started"
+        if record := self._remembered.get(stack):
+            return parse_stack_status(record.status).as_unseen(message)
+        file = self._workspace.relative(self._workspace.contract_path(stack))
+        return StackStatus(stack, file, "Pending", message)
+
+    def _on_object(self, key: ObjectKey) -> None:
+        self._enqueue(self._interest.stacks_of(key))
+
+    def _on_connection(self, name: str, state: str) -> None:
+        self._board.record_event(f"{name}.state", state)
+        self._controller.wake(stack.name for stack in self._board.stacks())
+
+    def _enqueue(self, stacks: Iterable[str]) -> None:
+        self._controller.enqueue(stacks)
+
+    def _forget(self, stack: str) -> None:
+        self._interest.forget(stack)
+        self._recorder.forget(stack)
+
+    def _run_resync(self) -> None:
+        while not self._stopping.wait(self._resync_interval_seconds):
+            self._controller.enqueue((stack.name for stack in self._board.stacks()), is_urgent=False)
+
+
+def _find_holders(remembered: Mapping[str, StackRecord]) -> dict[str, str]:
+    """Return which stack held which path and PersistentVolume at the last stop."""
+    held: dict[str, str] = {}
+    for name, record in remembered.items():
+        for directory in record.status.get("directories", ()):
+            if directory.get("state") == "Ready":
+                held[directory["path"]] = name
+        for volume in record.status.get("volumes", ()):
+            if volume.get("phase"):
+                held[volume["name"]] = name
+    return held

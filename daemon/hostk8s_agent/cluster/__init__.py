@@ -1,0 +1,1 @@
+"""Kubernetes: the connection, the list+watch mirror, server-side apply, errors in our words."""

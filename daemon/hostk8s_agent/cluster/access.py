@@ -1,0 +1,26 @@
+"""The one protocol for StorageClasses and PersistentVolumes, whether a cluster or files hold them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hostk8s_agent.errors import ClusterError
+    from hostk8s_agent.plan.actions import ApplyObject
+    from hostk8s_agent.plan.desired import ObjectKey
+    from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject
+
+
+class ClusterAccess(Protocol):
+    """Observe objects and apply them. All calls are safe from several threads."""
+
+    def observe_objects(self, stack: str, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, ObservedObject]:
+        """Return those of the objects that exist. Raises `ClusterError` when nothing fresh is known."""
+
+    def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
+        """Return the claims that are bound to, or ask by name for, one of these PersistentVolumes."""
+
+    def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
+        """Apply the objects concurrently; return for each the object as the server has it now, or why not."""

@@ -1,0 +1,182 @@
+"""Without a cluster: the objects that would be applied, as files that a person can read and `kubectl apply`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from hostk8s_agent.cluster.errors import ManifestFolderError
+from hostk8s_agent.cluster.yaml_text import parse_yaml
+from hostk8s_agent.plan.desired import ObjectKey
+from hostk8s_agent.plan.objects import FIELD_MANAGER
+from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedObject
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hostk8s_agent.errors import ClusterError
+    from hostk8s_agent.plan.actions import ApplyObject
+
+PHASE = "Manifest"
+"""The phase of a PersistentVolume that stands in a file."""
+
+_HEADER = """\
+# The storage of the stack {stack}, as hostk8s-agent would apply it to a cluster.
+# Written by hostk8s-agent, because no cluster is configured: edits are overwritten. Change the stack's contract.
+"""
+_KINDS = ("StorageClass", "PersistentVolume")
+_ORDER = {kind: place for place, kind in enumerate(_KINDS)}
+# Ours are a kilobyte for each directory. What is larger was not written by us, and is drift.
+_SIZE_LIMIT_BYTES = 4 * 1024 * 1024
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes every value out: a reader need not know YAML's anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Write the same value twice rather than refer to it."""
+        del data
+        return True
+
+
+class ManifestFiles:
+    """Implements `ClusterAccess` with one multi-document YAML file for each stack.
+
+    The file of the stack `foundation/airflow` is `<folder>/foundation/airflow.yaml`. Each stack has the
+    StorageClasses that it uses in its own file. A file that was edited, damaged or removed is drift: it is read
+    as far as it can be, and written again. Safe from several threads.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+
+    def observe_objects(self, stack: str, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, ObservedObject]:
+        """Return those of the objects that stand in the stack's file. Raises `ManifestFolderError`."""
+        with self._lock:
+            found = self._load(stack)
+        return {key: _observe(key, found[key]) for key in keys if key in found}
+
+    def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
+        """Return no claims: files have none."""
+        del keys
+        return ()
+
+    def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
+        """Write the objects into the stack's file, all of them or none; a file that has them is not touched."""
+        with self._lock:
+            try:
+                found = self._load(stack)
+                wanted = {**found, **{action.key: action.manifest for action in actions}}
+                self._store(stack, wanted)
+            except ManifestFolderError as error:
+                return tuple(ManifestFolderError(error.message, hint=error.hint) for _ in actions)
+        return tuple(_observe(action.key, action.manifest) for action in actions)
+
+    def _path(self, stack: str) -> Path:
+        *parents, name = stack.split("/")
+        if {"", ".", ".."} & {*parents, name}:
+            raise ManifestFolderError(
+                f"the stack {stack!r} has no place below {self._folder}", hint="give its folder an ordinary name"
+            )
+        return self._folder.joinpath(*parents, f"{name}.yaml")
+
+    def _load(self, stack: str) -> dict[ObjectKey, Mapping[str, Any]]:
+        with _explaining(self._path(stack), "read"):
+            try:
+                with self._path(stack).open("rb") as file:
+                    text = file.read(_SIZE_LIMIT_BYTES + 1)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        if len(text) > _SIZE_LIMIT_BYTES:
+            return {}
+        found: dict[ObjectKey, Mapping[str, Any]] = {}
+        for document in _parse_documents(text):
+            key = _find_key(document)
+            if key is not None:
+                found[key] = document
+        return found
+
+    def _store(self, stack: str, wanted: Mapping[ObjectKey, Mapping[str, Any]]) -> None:
+        path = self._path(stack)
+        text = render_manifests(stack, wanted)
+        with _explaining(path, "written"):
+            if path.is_file() and not path.is_symlink() and path.read_bytes() == text:
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Beside the file, so that the rename stays within one file system; hidden, so that no glob takes it.
+            unfinished = path.with_name(f".{path.name}.new")
+            try:
+                with unfinished.open("wb") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                unfinished.replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    unfinished.unlink()
+                raise
+            _sync_folder(path.parent)
+
+
+def render_manifests(stack: str, objects: Mapping[ObjectKey, Mapping[str, Any]]) -> bytes:
+    """Return the file of a stack: a comment that says what it is, StorageClasses first, then by name."""
+    ordered = [objects[key] for key in sorted(objects, key=lambda key: (_ORDER[key.kind], key.name))]
+    body = yaml.dump_all(
+        ordered, Dumper=_Dumper, explicit_start=True, sort_keys=False, allow_unicode=True, default_flow_style=False
+    )
+    return (_HEADER.format(stack=stack) + body).encode()
+
+
+def _parse_documents(text: bytes) -> list[Mapping[str, Any]]:
+    """Return the documents; none when any of them cannot be read, for then the file is to be written again."""
+    try:
+        documents = parse_yaml(text, allow_aliases=False)
+    except (yaml.YAMLError, ValueError):
+        return []
+    return [document for document in documents if isinstance(document, dict)]
+
+
+def _find_key(document: Mapping[str, Any]) -> ObjectKey | None:
+    kind, metadata = document.get("kind"), document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    if kind not in _KINDS or not isinstance(name, str):
+        return None
+    return ObjectKey(kind, name)
+
+
+def _observe(key: ObjectKey, manifest: Mapping[str, Any]) -> ObservedObject:
+    # Everything in our file is ours: an edited field is drift, never a foreign object.
+    ours = FieldManager(FIELD_MANAGER, "Apply")
+    return ObservedObject(
+        key=key,
+        manifest=manifest,
+        uid=f"manifest:{key.kind}/{key.name}",
+        resource_version="",
+        managers=(ours,),
+        phase=PHASE if key.kind == "PersistentVolume" else "",
+    )
+
+
+@contextlib.contextmanager
+def _explaining(path: Path, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ManifestFolderError(
+            f"the manifest {path} cannot be {verb}: {error.strerror}",
+            hint="make the folder writable for the agent's user; the agent tries again by itself",
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

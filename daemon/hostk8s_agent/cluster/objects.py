@@ -1,0 +1,112 @@
+"""From the JSON of the API server to observed values. A malformed object is an error of its own, never a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from hostk8s_agent.cluster.errors import ClusterAnswerError
+from hostk8s_agent.plan.desired import ObjectKey, ObjectKind
+from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedObject
+
+if TYPE_CHECKING:
+    from hostk8s_agent.cluster.resources import Resource
+
+
+def parse_object(resource: Resource, raw: object) -> ObservedObject:
+    """Return the StorageClass or PersistentVolume that `raw` is.
+
+    Name, uid and resource version are required; anything else that is missing or of another type counts as
+    absent. Raises `ClusterAnswerError` otherwise.
+    """
+    metadata = _require_metadata(resource, raw)
+    body = cast("Mapping[str, Any]", raw)
+    manifest = {
+        # The items of a list carry neither.
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        **{name: value for name, value in body.items() if name not in ("apiVersion", "kind")},
+        "metadata": {name: value for name, value in metadata.items() if name != "managedFields"},
+    }
+    is_volume = resource.kind == "PersistentVolume"
+    return ObservedObject(
+        key=ObjectKey(cast("ObjectKind", resource.kind), metadata["name"]),
+        manifest=manifest,
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        managers=_parse_managers(metadata.get("managedFields")),
+        phase=_text(_mapping(body.get("status")).get("phase")) if is_volume else "",
+        claim=_parse_claim_reference(body) if is_volume else "",
+        is_terminating=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def parse_claim(resource: Resource, raw: object) -> tuple[ObservedClaim, str]:
+    """Return the claim that `raw` is, and its resource version. Raises `ClusterAnswerError` as `parse_object`."""
+    metadata = _require_metadata(resource, raw)
+    body = cast("Mapping[str, Any]", raw)
+    spec = _mapping(body.get("spec"))
+    claim = ObservedClaim(
+        namespace=_text(metadata.get("namespace")),
+        name=metadata["name"],
+        phase=_text(_mapping(body.get("status")).get("phase")),
+        volume_name=_text(spec.get("volumeName")),
+        storage_class=_text(spec.get("storageClassName")),
+    )
+    return claim, metadata["resourceVersion"]
+
+
+def describe_malformed(resource: Resource, raw: object) -> str:
+    """Return what can be said of an object that could not be parsed, for instance `PersistentVolume/x`."""
+    name = _mapping(_mapping(raw).get("metadata")).get("name")
+    return f"{resource.kind}/{name if isinstance(name, str) else '?'}"
+
+
+def order_of(resource_version: str) -> int:
+    """Return a resource version as a number, 0 where it is none.
+
+    Resource versions of one resource type in one cluster can be ordered (KEP-5504; etcd's revision in fact).
+    """
+    return int(resource_version) if resource_version.isascii() and resource_version.isdigit() else 0
+
+
+def _require_metadata(resource: Resource, raw: object) -> Mapping[str, Any]:
+    metadata = _mapping(_mapping(raw).get("metadata"))
+    missing = [
+        name
+        for name in ("name", "uid", "resourceVersion")
+        if not isinstance(metadata.get(name), str) or not metadata[name]
+    ]
+    if missing:
+        raise ClusterAnswerError(
+            f"the API server sent {describe_malformed(resource, raw)} without {', '.join(missing)}",
+            hint="the agent goes on with what it knew of the object; kubectl get shows what is stored",
+        )
+    return metadata
+
+
+def _parse_managers(raw: object) -> tuple[FieldManager, ...]:
+    entries = raw if isinstance(raw, list) else []
+    return tuple(
+        FieldManager(
+            name=_text(entry.get("manager")),
+            operation="Apply" if entry.get("operation") == "Apply" else "Update",
+            fields=_mapping(entry.get("fieldsV1")),
+        )
+        for entry in entries
+        if isinstance(entry, Mapping)
+    )
+
+
+def _parse_claim_reference(body: Mapping[str, Any]) -> str:
+    reference = _mapping(_mapping(body.get("spec")).get("claimRef"))
+    namespace, name = _text(reference.get("namespace")), _text(reference.get("name"))
+    return f"{namespace}/{name}" if name else ""
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

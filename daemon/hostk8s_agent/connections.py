@@ -1,0 +1,172 @@
+"""What serves as the volume and as the cluster now: the real ones, or the stand-ins of a bare machine.
+
+When a stand-in serves is decided in docs/adr/0003: only where nothing says that the real one belongs here.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hostk8s_agent.cluster.connection import ClusterConnection
+from hostk8s_agent.cluster.kubeconfig import find_kubeconfig
+from hostk8s_agent.cluster.manifests import ManifestFiles
+from hostk8s_agent.status.model import ClusterStatus, DockerStatus
+from hostk8s_agent.volume.connection import VolumeConnection
+from hostk8s_agent.volume.endpoint import EndpointSources
+from hostk8s_agent.volume.state import VolumeOptions
+from hostk8s_agent.workspace import DEFAULT_CLUSTER_NAME, Workspace, read_environment_file, state_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hostk8s_agent.cluster.access import ClusterAccess
+    from hostk8s_agent.errors import Problem
+    from hostk8s_agent.plan.desired import ObjectKey
+    from hostk8s_agent.settings import Settings
+    from hostk8s_agent.volume.access import VolumeAccess
+
+HOST_DIRECTORY = Path("data/pv")
+MANIFESTS_FOLDER = Path("data/manifests")
+
+# Facts in the records: that this workspace has used Docker, or a cluster, before. Then their absence is waited
+# out, and no stand-in ever takes their place.
+FACT_ENGINE = "docker.engine_id"
+FACT_CLUSTER = "cluster.uid"
+
+_AWAY = frozenset({"Unreachable", "Refused", "NoKubeconfig"})
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReports:
+    """Whom the connections tell what.
+
+    `on_change` gets `docker` or `cluster` and the new state, `on_object` each object that somebody else changed,
+    `on_fact` the name and value of each fact that is worth remembering across restarts.
+    """
+
+    on_change: Callable[[str, str], None]
+    on_object: Callable[[ObjectKey], None]
+    on_fact: Callable[[str, str], None]
+
+
+class Connections:
+    """The ways to the volume and to the cluster. `start` and `stop` once each; the rest from any thread."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: Settings,
+        facts: Mapping[str, str],
+        reports: ConnectionReports,
+        *,
+        may_create_volume: bool = True,
+    ) -> None:
+        self._facts = dict(facts)
+        self._reports = reports
+        given_name = settings.cluster_name or read_environment_file(workspace).get("CLUSTER_NAME")
+        cluster_name = given_name or DEFAULT_CLUSTER_NAME
+        self._manifests = ManifestFiles(workspace.root / MANIFESTS_FOLDER)
+        self._kubeconfig = find_kubeconfig(
+            workspace, os.environ, configured=settings.kubeconfig, cluster_name=cluster_name
+        )
+        self._cluster = ClusterConnection(
+            source=self._kubeconfig,
+            scratch_folder=state_folder(workspace) / "credentials",
+            on_change=self._on_cluster_change,
+            on_object=reports.on_object,
+        )
+        self._volume = VolumeConnection(
+            VolumeOptions(
+                volume_name=settings.volume_name,
+                host_directory=workspace.root / HOST_DIRECTORY,
+                workspace=workspace.identity,
+                cluster_name=cluster_name,
+                backend=settings.volume_backend,
+                forced_access=settings.volume_access,
+                expects_docker=FACT_ENGINE in self._facts,
+                may_create_volume=may_create_volume,
+            ),
+            sources=EndpointSources(
+                os.environ, Path.home(), settings.docker_endpoint or "", allows_remote=settings.allow_remote_docker
+            ),
+            on_change=self._on_volume_change,
+        )
+
+    def start(self) -> None:
+        """Begin to connect to both."""
+        self._volume.start()
+        self._cluster.start()
+
+    def stop(self) -> None:
+        """Let go of both."""
+        self._cluster.stop()
+        self._volume.stop()
+
+    def volume(self) -> VolumeAccess:
+        """Return the way into the volume. Raises the `VolumeError` that says why there is none."""
+        return self._volume.current_access()
+
+    def cluster(self) -> ClusterAccess:
+        """Return what serves as the cluster."""
+        return self._manifests if self._has_no_cluster() else self._cluster
+
+    def is_connecting(self) -> bool:
+        """Whether either is still being tried for the first time."""
+        return "Connecting" in (self._volume.state().state, self._cluster.state().state)
+
+    def is_away(self) -> bool:
+        """Whether either cannot serve now, so that some stacks have to wait."""
+        is_cluster_away = self._cluster.state().state in _AWAY and not self._has_no_cluster()
+        return is_cluster_away or self._volume.state().state in _AWAY
+
+    def docker_status(self) -> DockerStatus:
+        """How Docker is."""
+        state = self._volume.state()
+        message = f"no Docker: {HOST_DIRECTORY}/ of the workspace stands in for the volume"
+        if state.state != "Absent":
+            message = state.problem.message if state.problem else ""
+        return DockerStatus(
+            state.state, state.endpoint, state.volume, state.access or "", engine_id=state.engine_id, message=message
+        )
+
+    def cluster_status(self) -> ClusterStatus:
+        """How the cluster is."""
+        if self._has_no_cluster():
+            message = f"no kubeconfig: objects are written to {MANIFESTS_FOLDER}/ of the workspace"
+            return ClusterStatus("Absent", "", "", "", message=message)
+        state = self._cluster.state()
+        message = state.problem.message if state.problem else ""
+        return ClusterStatus(state.state, state.context, state.server, state.uid, state.version, message)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with either."""
+        of_cluster = None if self._has_no_cluster() else self._cluster.state().problem
+        return tuple(filter(None, (self._volume.state().problem, of_cluster)))
+
+    def _has_no_cluster(self) -> bool:
+        return (
+            self._cluster.state().state == "NoKubeconfig"
+            and FACT_CLUSTER not in self._facts
+            and self._kubeconfig.origin == "workspace default"
+            and not self._kubeconfig.paths[0].exists()
+        )
+
+    def _on_volume_change(self) -> None:
+        state = self._volume.state()
+        if state.state == "Connected":
+            self._remember(FACT_ENGINE, state.engine_id)
+        self._reports.on_change("docker", state.state)
+
+    def _on_cluster_change(self) -> None:
+        state = self._cluster.state()
+        if state.state == "Connected":
+            self._remember(FACT_CLUSTER, state.uid)
+        self._reports.on_change("cluster", state.state)
+
+    def _remember(self, fact: str, value: str) -> None:
+        if self._facts.get(fact) != value:
+            self._facts[fact] = value
+            self._reports.on_fact(fact, value)

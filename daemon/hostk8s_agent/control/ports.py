@@ -1,0 +1,38 @@
+"""What the control room asks of the agent: the only thing that it knows of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hostk8s_agent.plan.actions import Plan
+    from hostk8s_agent.status.board import Event
+    from hostk8s_agent.status.model import AgentStatus, StackStatus
+
+
+class ControlledAgent(Protocol):
+    """The agent, as its control socket sees it. Every call may come from any thread."""
+
+    def status(self) -> AgentStatus:
+        """Return what is true now. Quick: takes no lock for long and asks nobody."""
+
+    def stack_status(self, name: str) -> StackStatus | None:
+        """Return one stack's status, None when there is no such stack."""
+
+    def request_reconcile(self, stacks: Sequence[str] | None, *, wait_seconds: float | None) -> tuple[StackStatus, ...]:
+        """Reconcile the stacks (None: all) now; wait for the runs that long, or not at all when None.
+
+        Return the stacks' statuses as they are then. Raises `UnknownStackError`.
+        """
+
+    def plan(self, stack: str | None) -> tuple[Plan, ...]:
+        """Return what a run of the stack (None: of each) would do. Raises `UnknownStackError`."""
+
+    def events_after(self, sequence: int, timeout_seconds: float) -> tuple[Event, ...]:
+        """Return the events after `sequence`, waiting for at least one up to the timeout; empty when none came."""
+
+    @property
+    def last_event_sequence(self) -> int:
+        """The number of the newest event, 0 when there is none."""

@@ -1,0 +1,88 @@
+"""What Docker and Kubernetes answered at an instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hostk8s_agent.errors import Problem
+    from hostk8s_agent.plan.desired import Manifest, ObjectKey
+
+EntryKind = Literal["directory", "absent", "file", "symlink", "other", "unreadable"]
+"""What stands at a path, never following a link. `other` is a FIFO, socket or device."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDirectory:
+    """What stands in the volume at a declared path.
+
+    `path` is the contract's (`/mnt/pv/...`). `uid`, `gid` and `mode` (permission bits, setuid, setgid and sticky
+    included, 0o7777) are known for a directory alone. `obstacle` is the path of the component that is no
+    directory: the path itself, or a parent of it (then `kind` is the obstacle's kind). `detail` says in words why
+    something could not be read.
+    """
+
+    path: str
+    kind: EntryKind
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
+    obstacle: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldManager:
+    """One entry of `metadata.managedFields`.
+
+    `fields` is the entry's `fieldsV1` as the server gave it (keys such as `f:spec`), empty where it is not known.
+    """
+
+    name: str
+    operation: Literal["Apply", "Update"]
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedClaim:
+    """A PersistentVolumeClaim that refers to one of our objects. `phase` is Pending, Bound or Lost."""
+
+    namespace: str
+    name: str
+    phase: str
+    volume_name: str
+    storage_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedObject:
+    """One StorageClass or PersistentVolume as the API server has it.
+
+    `manifest` is the object without `metadata.managedFields`; `phase` and `claim` (`namespace/name` of
+    `spec.claimRef`) are a PersistentVolume's, else empty; `is_terminating` says that a deletion is under way.
+    """
+
+    key: ObjectKey
+    manifest: Manifest
+    uid: str
+    resource_version: str
+    managers: tuple[FieldManager, ...] = ()
+    phase: str = ""
+    claim: str = ""
+    is_terminating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedState:
+    """The state of one stack's directories and objects.
+
+    A side that could not be observed is a `Problem`, never an empty mapping: unreadable is never absent.
+    Directories are keyed by path; a path that was asked for is always there. Objects are keyed by
+    `ObjectKey`; an object that does not exist is not there.
+    """
+
+    directories: Mapping[str, ObservedDirectory] | Problem
+    objects: Mapping[ObjectKey, ObservedObject] | Problem

@@ -1,0 +1,52 @@
+"""Whose an object is: ours, one that `kubectl apply` made for HostK8s and that we adopt, or somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hostk8s_agent.contract.naming import LABEL_STACK
+from hostk8s_agent.plan.objects import FIELD_MANAGER, LABEL_MANAGED_BY, PROVISIONER
+
+if TYPE_CHECKING:
+    from hostk8s_agent.plan.desired import DesiredObject
+    from hostk8s_agent.plan.observed import ObservedObject
+
+# What `kubectl apply` writes as, client-side and server-side: HostK8s' script makes its objects with it.
+_ADOPTABLE_MANAGERS = ("kubectl-client-side-apply", "kubectl")
+
+
+def is_ours(observed: ObservedObject) -> bool:
+    """Whether we apply this object: our field manager holds fields of it, or it still has our label.
+
+    The label alone counts, because `kubectl replace` throws all field managers away.
+    """
+    applied = any(manager.name == FIELD_MANAGER and manager.operation == "Apply" for manager in observed.managers)
+    return applied or _labels(observed).get(LABEL_MANAGED_BY) == FIELD_MANAGER
+
+
+def find_adoptable_manager(desired: DesiredObject, observed: ObservedObject) -> str | None:
+    """Return the manager whose fields are to be taken over, None when the object was not made for HostK8s.
+
+    HostK8s' objects are known by what its script writes: the stack's label on a PersistentVolume, the
+    provisioner of a StorageClass (those carry no label).
+    """
+    if desired.key.kind == "PersistentVolume":
+        label = desired.manifest["metadata"]["labels"][LABEL_STACK]
+        is_for_hostk8s = _labels(observed).get(LABEL_STACK) == label
+    else:
+        is_for_hostk8s = observed.manifest.get("provisioner") == PROVISIONER
+    names = [manager.name for manager in observed.managers if manager.name in _ADOPTABLE_MANAGERS]
+    return names[0] if is_for_hostk8s and names else None
+
+
+def render_managers(observed: ObservedObject) -> str:
+    """Name the field managers of an object for a person, without doubles, in the server's order."""
+    names = dict.fromkeys(manager.name for manager in observed.managers)
+    return ", ".join(names) or "an unknown field manager"
+
+
+def _labels(observed: ObservedObject) -> Mapping[str, Any]:
+    metadata = observed.manifest.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    return labels if isinstance(labels, Mapping) else {}

@@ -1,0 +1,199 @@
+"""Desired state and observed state in, plan out: what to do, why, and what may not be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hostk8s_agent.errors import Problem
+from hostk8s_agent.plan.actions import (
+    ApplyObject,
+    BlockedAction,
+    ChangeDirectory,
+    CreateDirectory,
+    DirectoryAction,
+    Drift,
+    Plan,
+)
+from hostk8s_agent.plan.differing import diff_directory, diff_object, immutable_fields
+from hostk8s_agent.plan.ownership import find_adoptable_manager, is_ours, render_managers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hostk8s_agent.plan.desired import DesiredDirectory, DesiredObject, DesiredState, ObjectKey
+    from hostk8s_agent.plan.observed import ObservedDirectory, ObservedObject, ObservedState
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What holds a plan back besides the observed state.
+
+    `lost_conflicts` maps a directory's name to the problem because of which another stack keeps its path or
+    PersistentVolume; `informed` are problems that hold nothing back. `may_set_owner` is False where an ordinary
+    user's host directory stands in for the volume.
+    """
+
+    lost_conflicts: Mapping[str, Problem] = field(default_factory=dict)
+    informed: tuple[Problem, ...] = ()
+    may_set_owner: bool = True
+
+
+def plan_stack(desired: DesiredState, observed: ObservedState, constraints: Constraints | None = None) -> Plan:
+    """Return what makes the observed state of one stack the desired one.
+
+    Given everything in place, return a plan whose `is_empty` is True. A PersistentVolume is never made before
+    its directory can be: the kubelet would make that directory itself, as root's.
+    """
+    limits = constraints or Constraints()
+    actions: list[DirectoryAction] = []
+    objects: list[ApplyObject] = []
+    blocked: list[BlockedAction] = []
+    held: set[str] = set()
+    for directory in desired.directories:
+        outcome = _plan_directory(directory, observed, limits)
+        if isinstance(outcome, BlockedAction):
+            blocked.append(outcome)
+            held.add(directory.name)
+        elif outcome is not None:
+            actions.append(outcome)
+    for wanted in desired.objects:
+        if wanted.directory in held:
+            continue  # told once, with the directory
+        planned = _plan_object(wanted, observed)
+        if isinstance(planned, BlockedAction):
+            blocked.append(planned)
+        elif planned is not None:
+            objects.append(planned)
+    return Plan(desired.stack, tuple(actions), tuple(objects), tuple(blocked), limits.informed)
+
+
+def _plan_directory(
+    desired: DesiredDirectory, observed: ObservedState, limits: Constraints
+) -> DirectoryAction | BlockedAction | None:
+    if conflict := limits.lost_conflicts.get(desired.name):
+        return BlockedAction(desired.path, conflict, directory=desired.name)
+    if isinstance(observed.directories, Problem):
+        return BlockedAction(desired.path, observed.directories, directory=desired.name, is_waiting=True)
+    found = observed.directories[desired.path]
+    if found.kind == "absent":
+        return CreateDirectory(desired.path, desired.uid, desired.gid, desired.mode, "it does not exist")
+    if found.kind != "directory":
+        return BlockedAction(desired.path, _explain_obstacle(found), directory=desired.name)
+    drift = diff_directory(desired, found, may_set_owner=limits.may_set_owner)
+    if not drift:
+        return None
+    return ChangeDirectory(
+        path=desired.path,
+        uid=desired.uid,
+        gid=desired.gid,
+        mode=desired.mode,
+        changes_owner=any(one.field == "owner" for one in drift),
+        changes_mode=any(one.field == "permissions" for one in drift),
+        reason=_explain_drift(drift),
+        drift=drift,
+    )
+
+
+def _explain_obstacle(found: ObservedDirectory) -> Problem:
+    place = found.obstacle or found.path
+    if found.kind == "unreadable":
+        return Problem(
+            "DirectoryUnreadable",
+            f"{place} in the volume cannot be read: {found.detail}",
+            "mend the volume's file system or its permissions; the agent looks again by itself",
+        )
+    thing = {"file": "a file", "symlink": "a symbolic link"}.get(found.kind, "neither a directory nor a file")
+    return Problem(
+        "DirectoryObstructed",
+        f"{place} in the volume is {thing}, where a directory belongs; it is left as it is",
+        f"move {place} away in the volume, or give the contract another path",
+    )
+
+
+def _plan_object(desired: DesiredObject, observed: ObservedState) -> ApplyObject | BlockedAction | None:
+    if isinstance(observed.objects, Problem):
+        return BlockedAction(_subject(desired.key), observed.objects, directory=desired.directory, is_waiting=True)
+    found = observed.objects.get(desired.key)
+    if found is None:
+        return ApplyObject(desired.key, desired.manifest, "it does not exist", directory=desired.directory)
+    if found.is_terminating:
+        return _blocked(desired, _explain_terminating(found), is_waiting=True)
+    return _plan_existing(desired, found)
+
+
+def _plan_existing(desired: DesiredObject, found: ObservedObject) -> ApplyObject | BlockedAction | None:
+    drift = diff_object(desired, found)
+    adopts_from = None
+    if not is_ours(found):
+        adopts_from = find_adoptable_manager(desired, found)
+        differing = tuple(one for one in drift if not one.field.startswith("metadata."))
+        if adopts_from is None and differing:
+            return _blocked(desired, _explain_foreign(found, differing), differing)
+    elif not drift:
+        return None
+    if immutable := immutable_fields(drift):
+        return _blocked(desired, _explain_immutable(found, immutable), immutable)
+    reason = _explain_drift(drift) if adopts_from is None else f"{adopts_from} made it; it is adopted"
+    return ApplyObject(
+        key=desired.key,
+        manifest=desired.manifest,
+        reason=reason,
+        drift=drift,
+        uid=found.uid,
+        resource_version=found.resource_version,
+        adopts_from=adopts_from,
+        directory=desired.directory,
+    )
+
+
+def _blocked(
+    desired: DesiredObject, problem: Problem, drift: tuple[Drift, ...] = (), *, is_waiting: bool = False
+) -> BlockedAction:
+    return BlockedAction(_subject(desired.key), problem, drift, directory=desired.directory, is_waiting=is_waiting)
+
+
+def _subject(key: ObjectKey) -> str:
+    return f"{key.kind}/{key.name}"
+
+
+def _explain_drift(drift: tuple[Drift, ...]) -> str:
+    return ", ".join(
+        f"{one.field} is {'absent' if one.observed is None else one.observed}, not {one.desired}" for one in drift
+    )
+
+
+def _explain_terminating(found: ObservedObject) -> Problem:
+    holder = f"until its claim {found.claim} is gone" if found.claim else "until its finalizers are gone"
+    return Problem(
+        "ObjectTerminating",
+        f"{_subject(found.key)} is being deleted; Kubernetes keeps it {holder}",
+        "nothing to do: the agent makes it again as soon as it is gone",
+    )
+
+
+def _explain_foreign(found: ObservedObject, drift: tuple[Drift, ...]) -> Problem:
+    return Problem(
+        "ObjectForeign",
+        f"{_subject(found.key)} exists and is not ours: {render_managers(found)} made it, and "
+        f"{_explain_drift(drift)}; it is left as it is",
+        f"delete it (kubectl delete {_resource(found.key)} {found.key.name}) if nobody needs it, "
+        "or rename the directory or storage class in the contract",
+    )
+
+
+def _explain_immutable(found: ObservedObject, drift: tuple[Drift, ...]) -> Problem:
+    delete = f"kubectl delete {_resource(found.key)} {found.key.name}"
+    if found.claim and found.phase == "Bound":
+        namespace, _, claim = found.claim.partition("/")
+        delete = f"stop its pods, then kubectl -n {namespace} delete pvc {claim} && {delete}"
+    return Problem(
+        "FieldImmutable",
+        f"{_subject(found.key)}: {_explain_drift(drift)}, and Kubernetes does not let anyone change that",
+        f"undo the change in the contract, or replace the object: {delete} "
+        "(the data stays in the volume; the agent makes the object again at once)",
+    )
+
+
+def _resource(key: ObjectKey) -> str:
+    return {"PersistentVolume": "pv", "StorageClass": "storageclass"}[key.kind]

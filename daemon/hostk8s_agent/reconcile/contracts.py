@@ -1,0 +1,128 @@
+"""The contracts in force: the last good version of each, and which stacks contend for a path or an object."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hostk8s_agent.contract.conflicts import ClaimIndex, Conflict
+from hostk8s_agent.contract.parsing import parse_contract
+from hostk8s_agent.errors import ContractError, Problem
+from hostk8s_agent.watch.reading import read_contract_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from hostk8s_agent.contract.model import Contract
+    from hostk8s_agent.workspace import Workspace
+
+# An editor that truncates and rewrites in place lets a reader see half a file (field notes: VS Code).
+SETTLE_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedContract:
+    """What the contract file of a stack says now.
+
+    `contract` is the version in force: the file's, or the last good one while the file has `problems`, or None
+    when there never was a good one. `text` is that version's. `is_absent` says that the file is gone.
+    `settle_seconds` asks to look again before the problems are reported.
+    """
+
+    contract: Contract | None
+    text: bytes = b""
+    problems: tuple[Problem, ...] = ()
+    is_absent: bool = False
+    settle_seconds: float | None = None
+
+
+class ContractBook:
+    """All contracts of the workspace. Thread-safe; reading and parsing are done outside the lock."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        last_good: Mapping[str, bytes],
+        holders: Mapping[str, str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Begin with the contracts in force at the last stop (`last_good`) and who held what (`holders`)."""
+        self._workspace = workspace
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._index = ClaimIndex(holders)
+        self._good: dict[str, tuple[bytes, Contract]] = {}
+        for stack, text in last_good.items():
+            self._recall(stack, text)
+
+    def load(self, stack: str) -> tuple[LoadedContract, frozenset[str]]:
+        """Read the stack's contract; return it and the other stacks whose conflicts may have changed."""
+        path = self._workspace.contract_path(stack)
+        if not _exists(path):
+            if not self._workspace.stacks_root.is_dir():
+                # Unreadable is never absent: with the stacks folder away, all contracts stay in force.
+                with self._lock:
+                    text, contract = self._good.get(stack, (b"", None))
+                return LoadedContract(contract, text), frozenset()
+            with self._lock:
+                self._good.pop(stack, None)
+                return LoadedContract(None, is_absent=True), self._index.remove(stack)
+        shown_as = self._workspace.relative(path)
+        with self._lock:
+            known = self._good.get(stack)
+        try:
+            text = read_contract_file(path, shown_as)
+            if known is not None and known[0] == text:
+                return LoadedContract(known[1], text), frozenset()
+            contract = parse_contract(text, file=shown_as, stack=stack)
+        except ContractError as error:
+            settle_seconds = self._remaining_settle_seconds(path)
+            good_text, good = known or (b"", None)
+            return LoadedContract(good, good_text, error.problems, settle_seconds=settle_seconds), frozenset()
+        with self._lock:
+            self._good[stack] = (text, contract)
+            return LoadedContract(contract, text), self._index.update(contract) - {stack}
+
+    def conflicts_of(self, stack: str) -> tuple[Conflict, ...]:
+        """The conflicts that the stack has a part in."""
+        with self._lock:
+            return self._index.conflicts_of(stack)
+
+    def record_holder(self, stack: str, held: Iterable[str]) -> None:
+        """Remember that the stack's paths and PersistentVolumes (`held`) were in fact applied for it."""
+        with self._lock:
+            for what in held:
+                self._index.record_holder(what, stack)
+
+    def _recall(self, stack: str, text: bytes) -> None:
+        file = self._workspace.relative(self._workspace.contract_path(stack))
+        try:
+            contract = parse_contract(text, file=file, stack=stack)
+        except ContractError:
+            return  # another version of the agent thought it good: the file itself will be judged anew
+        self._good[stack] = (text, contract)
+        self._index.update(contract)
+
+    def _remaining_settle_seconds(self, path: Path) -> float | None:
+        """How long the file may still be half written, None when it has had its time."""
+        try:
+            # The change time: unlike the modification time nobody can set it back.
+            age_seconds = self._clock() - path.stat().st_ctime
+        except OSError:
+            return None
+        return SETTLE_SECONDS - age_seconds if 0 <= age_seconds < SETTLE_SECONDS else None
+
+
+def _exists(path: Path) -> bool:
+    """Whether the name is there, be it a dangling link. A folder that cannot be read is not absent."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

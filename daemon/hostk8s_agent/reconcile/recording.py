@@ -1,0 +1,99 @@
+"""Writes what changed to the records, a little later and in one go, so that no save waits for a disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import structlog
+
+from hostk8s_agent.status.model import StackStatus, render_json
+from hostk8s_agent.status.records import Records, StackRecord
+
+log = structlog.get_logger()
+
+FLUSH_DELAY_SECONDS = 0.5
+RETRY_DELAY_SECONDS = 10.0
+
+
+class Recorder:
+    """Thread-safe. What is recorded and not yet flushed is lost by a crash: the next start finds it out anew."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._changed: dict[str, tuple[StackStatus, bytes] | None] = {}
+        self._facts: dict[str, str] = {}
+        self._wake = threading.Condition()
+        self._is_stopping = False
+        self._is_failing = False
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        """Start writing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is left, and close the records."""
+        with self._wake:
+            self._is_stopping = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._flush()
+        self._records.close()
+
+    def record(self, status: StackStatus, contract_text: bytes) -> None:
+        """Record a stack's status and the text of its contract in force."""
+        self._put(status.name, (status, contract_text))
+
+    def forget(self, stack: str) -> None:
+        """Record that nothing is left of a stack."""
+        self._put(stack, None)
+
+    def record_fact(self, name: str, value: str) -> None:
+        """Record one fact of the whole workspace."""
+        with self._wake:
+            self._facts[name] = value
+            self._wake.notify()
+
+    def _put(self, stack: str, change: tuple[StackStatus, bytes] | None) -> None:
+        with self._wake:
+            self._changed[stack] = change
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._is_stopping or self._changed or self._facts)
+                if self._is_stopping:
+                    return
+                # Gather what follows closely: a cold start of a thousand stacks is then a few writes.
+                delay_seconds = RETRY_DELAY_SECONDS if self._is_failing else FLUSH_DELAY_SECONDS
+                self._wake.wait_for(lambda: self._is_stopping, delay_seconds)
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._wake:
+            changed, self._changed = self._changed, {}
+            facts, self._facts = self._facts, {}
+        try:
+            for name, value in facts.items():
+                self._records.save_fact(name, value)
+            if changed:
+                self._records.save_stacks(
+                    [
+                        StackRecord(name, render_json(status), text)
+                        for name, (status, text) in ((n, c) for n, c in changed.items() if c is not None)
+                    ],
+                    [name for name, change in changed.items() if change is None],
+                )
+        except sqlite3.Error as error:
+            # The records make restarts and `status` better; the agent's work does not depend on them.
+            if not self._is_failing:
+                log.warning("records.unwritable", path=str(self._records.path), reason=str(error))
+            self._is_failing = True
+            with self._wake:
+                self._changed = {**changed, **self._changed}
+                self._facts = {**facts, **self._facts}
+        else:
+            self._is_failing = False

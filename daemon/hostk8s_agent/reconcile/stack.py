@@ -1,0 +1,261 @@
+"""One run for one stack: observe, plan, apply, look again, and say what is true."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hostk8s_agent.errors import AgentError, ClusterError, Problem, VolumeError
+from hostk8s_agent.plan.actions import DirectoryAction, Plan
+from hostk8s_agent.plan.desired import DesiredState, ObjectKey
+from hostk8s_agent.plan.objects import render_desired_state
+from hostk8s_agent.plan.observed import ObservedObject, ObservedState
+from hostk8s_agent.plan.planning import Constraints, plan_stack
+from hostk8s_agent.reconcile.controller import RunResult
+from hostk8s_agent.status.board import StatusBoard, render_time
+from hostk8s_agent.status.describing import Failure, StackFacts, describe_invalid, describe_stack
+from hostk8s_agent.status.model import StackStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from hostk8s_agent.cluster.access import ClusterAccess
+    from hostk8s_agent.reconcile.contracts import ContractBook, LoadedContract
+    from hostk8s_agent.volume.access import VolumeAccess
+    from hostk8s_agent.workspace import Workspace
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """Where directories and objects are. Each call returns what serves now, or raises why nothing does."""
+
+    volume: Callable[[], VolumeAccess]
+    cluster: Callable[[], ClusterAccess]
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Whom a run tells what.
+
+    `on_desired` gets the objects that the stack has an interest in, so that their changes bring a run;
+    `on_recorded` each changed status with the text of the contract in force; `on_forgotten` a stack of which
+    nothing is left; `on_affected` the other stacks whose conflicts may have changed.
+    """
+
+    board: StatusBoard
+    on_desired: Callable[[str, Iterable[ObjectKey]], None]
+    on_recorded: Callable[[StackStatus, bytes], None]
+    on_forgotten: Callable[[str], None]
+    on_affected: Callable[[Iterable[str]], None]
+
+
+class StackReconciler:
+    """Makes one stack's directories and objects what its contract asks for. Safe from several threads."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        book: ContractBook,
+        backends: Backends,
+        reports: Reports,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._workspace = workspace
+        self._book = book
+        self._backends = backends
+        self._reports = reports
+        self._clock = clock
+
+    def reconcile(self, stack: str) -> RunResult:
+        """Run once for `stack`, reading everything anew. Never raises for what Docker or Kubernetes answer."""
+        loaded, affected = self._book.load(stack)
+        self._reports.on_affected(affected)
+        if loaded.settle_seconds is not None:
+            return RunResult(requeue_after_seconds=loaded.settle_seconds)
+        if loaded.is_absent:
+            return self._reconcile_absent(stack)
+        if loaded.contract is None:
+            if loaded.problems:
+                self._show(describe_invalid(stack, self._file(stack), loaded.problems, self._now()), loaded.text)
+            return RunResult()
+        return self._reconcile_contract(stack, loaded)
+
+    def plan(self, stack: str) -> Plan:
+        """Return what a run would do now, without doing it."""
+        loaded, _ = self._book.load(stack)
+        if loaded.problems:
+            return Plan(stack, invalid=loaded.problems)
+        if loaded.contract is None:
+            return Plan(stack)
+        desired = render_desired_state(loaded.contract, str(self._workspace.root))
+        return plan_stack(desired, self._observe(desired), self._constraints(stack))
+
+    def _reconcile_contract(self, stack: str, loaded: LoadedContract) -> RunResult:
+        assert loaded.contract is not None  # noqa: S101 - narrowed by the caller
+        started = time.perf_counter()
+        desired = render_desired_state(loaded.contract, str(self._workspace.root))
+        self._reports.on_desired(stack, (one.key for one in desired.objects))
+        constraints = self._constraints(stack)
+        observed = self._observe(desired)
+        plan = plan_stack(desired, observed, constraints)
+        failures: tuple[Failure, ...] = ()
+        remaining = plan
+        if plan.directories or plan.objects:
+            failures = self._apply(plan)
+            # Ready is said of what was seen, never of what was merely sent.
+            observed = self._observe(desired)
+            remaining = plan_stack(desired, observed, constraints)
+            log.info(
+                "reconcile.finished",
+                directories=len(plan.directories),
+                objects=len(plan.objects),
+                blocked=len(remaining.blocked),
+                failures=len(failures),
+                duration_seconds=round(time.perf_counter() - started, 4),
+            )
+        status = describe_stack(
+            StackFacts(
+                desired=desired,
+                observed=observed,
+                remaining=remaining,
+                failures=failures,
+                contract_problems=loaded.problems,
+                file=self._file(stack),
+                reconciled_at=self._now(),
+            )
+        )
+        self._book.record_holder(stack, _held(status))
+        self._show(status, loaded.text)
+        is_unfinished = bool(remaining.directories or remaining.objects) and not failures
+        return RunResult(is_failed=is_unfinished or any(one.is_retryable for one in failures))
+
+    def _reconcile_absent(self, stack: str) -> RunResult:
+        """Say what is left of a stack whose contract is gone: its objects and its data are kept."""
+        before = self._reports.board.stack(stack)
+        if before is None:
+            return RunResult()
+        keys = [ObjectKey("PersistentVolume", volume.name) for volume in before.volumes]
+        try:
+            left = self._backends.cluster().observe_objects(stack, keys)
+        except ClusterError as error:
+            return self._show_removing(before, error.message, (error.problem,))
+        if not left:
+            self._reports.board.remove_stack(stack, "its contract and its volumes are gone; the data stays")
+            self._reports.on_forgotten(stack)
+            return RunResult()
+        names = " ".join(sorted(key.name for key in left))
+        problem = Problem(
+            "ContractGone",
+            f"the contract is gone; its volumes and its data are kept: {names}",
+            f"bring {before.file} back, or, if nobody needs them: kubectl delete pv {names} (the data stays)",
+        )
+        return self._show_removing(before, problem.message, (problem,))
+
+    def _show_removing(self, before: StackStatus, message: str, problems: tuple[Problem, ...]) -> RunResult:
+        status = StackStatus(
+            name=before.name,
+            file=before.file,
+            state="Removing",
+            message=message,
+            last_reconciled_at=self._now(),
+            directories=before.directories,
+            volumes=before.volumes,
+            problems=problems,
+        )
+        self._show(status, b"")
+        return RunResult()
+
+    def _constraints(self, stack: str) -> Constraints:
+        conflicts = self._book.conflicts_of(stack)
+        return Constraints(
+            lost_conflicts={one.directory: one.problem for one in conflicts if one.is_blocked},
+            informed=tuple(one.problem for one in conflicts if not one.is_blocked),
+            may_set_owner=self._may_set_owner(),
+        )
+
+    def _may_set_owner(self) -> bool:
+        try:
+            return self._backends.volume().may_set_owner
+        except VolumeError:
+            return True
+
+    def _observe(self, desired: DesiredState) -> ObservedState:
+        paths = [directory.path for directory in desired.directories]
+        try:
+            directories = {one.path: one for one in self._backends.volume().observe_directories(paths)}
+        except VolumeError as error:
+            return ObservedState(error.problem, self._observe_objects(desired))
+        return ObservedState(directories, self._observe_objects(desired))
+
+    def _observe_objects(self, desired: DesiredState) -> Mapping[ObjectKey, ObservedObject] | Problem:
+        try:
+            return self._backends.cluster().observe_objects(desired.stack, [one.key for one in desired.objects])
+        except ClusterError as error:
+            return error.problem
+
+    def _apply(self, plan: Plan) -> tuple[Failure, ...]:
+        """Carry the plan out: directories first, so that no pod ever finds a volume without its directory."""
+        failures = self._apply_directories(plan.directories)
+        failed_paths = {failure.subject for failure in failures}
+        ready = [
+            action
+            for action in plan.objects
+            if action.key.kind == "StorageClass" or action.manifest["spec"]["hostPath"]["path"] not in failed_paths
+        ]
+        if not ready:
+            return failures
+        try:
+            outcomes = self._backends.cluster().apply_objects(plan.stack, ready)
+        except ClusterError as error:
+            return (*failures, *(_failure(f"{one.key.kind}/{one.key.name}", error) for one in ready))
+        failed = (
+            _failure(f"{action.key.kind}/{action.key.name}", outcome)
+            for action, outcome in zip(ready, outcomes, strict=True)
+            if isinstance(outcome, ClusterError)
+        )
+        return (*failures, *failed)
+
+    def _apply_directories(self, actions: Sequence[DirectoryAction]) -> tuple[Failure, ...]:
+        if not actions:
+            return ()
+        try:
+            outcomes = self._backends.volume().apply_directories(actions)
+        except VolumeError as error:
+            return tuple(_failure(action.path, error) for action in actions)
+        return tuple(
+            _failure(action.path, outcome)
+            for action, outcome in zip(actions, outcomes, strict=True)
+            if outcome is not None
+        )
+
+    def _show(self, status: StackStatus, contract_text: bytes) -> None:
+        before = self._reports.board.stack(status.name)
+        is_changed = self._reports.board.update_stack(status)
+        if before is None or before.state != status.state:
+            log.info("stack.state", state=status.state, message=status.message)
+        if is_changed:
+            self._reports.on_recorded(status, contract_text)
+
+    def _file(self, stack: str) -> str:
+        return self._workspace.relative(self._workspace.contract_path(stack))
+
+    def _now(self) -> str:
+        return render_time(self._clock())
+
+
+def _failure(subject: str, error: AgentError) -> Failure:
+    log.warning("apply.failed", subject=subject, code=error.code, reason=error.message, retryable=error.retryable)
+    return Failure(subject, error.problem, error.retryable)
+
+
+def _held(status: StackStatus) -> list[str]:
+    """The paths and PersistentVolumes that were seen in place for the stack."""
+    return [
+        *(directory.path for directory in status.directories if directory.state == "Ready"),
+        *(volume.name for volume in status.volumes if volume.phase),
+    ]

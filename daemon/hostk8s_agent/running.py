@@ -1,0 +1,90 @@
+"""The agent as a service, once, or only planning: what the commands start."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hostk8s_agent.agent import Agent
+from hostk8s_agent.control.lock import WorkspaceLock
+from hostk8s_agent.control.places import find_socket_paths
+from hostk8s_agent.control.server import ControlServer
+from hostk8s_agent.workspace import CONTRACT_FILE_NAME, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hostk8s_agent.plan.actions import Plan
+    from hostk8s_agent.settings import Settings
+    from hostk8s_agent.status.model import AgentStatus
+
+log = structlog.get_logger()
+
+ANNOUNCE_SECONDS = 30.0
+
+
+def run_agent(workspace: Workspace, settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT. `announce` is given the lines that a person in front of it should read.
+
+    Raises `AgentAlreadyRunningError` when the workspace has its agent.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    with WorkspaceLock(workspace):
+        agent = Agent(workspace, settings)
+        server = ControlServer(agent, find_socket_paths(workspace)[0])
+        server.start()
+        try:
+            agent.start()
+            threading.Thread(
+                target=_announce, args=(agent, workspace, announce, stopping), name="announcer", daemon=True
+            ).start()
+            stopping.wait()
+        finally:
+            server.stop()
+            agent.stop()
+    log.info("agent.stopped")
+
+
+def run_once(workspace: Workspace, settings: Settings, timeout_seconds: float) -> AgentStatus:
+    """Reconcile everything once and return what is true then, or at the timeout.
+
+    Raises `AgentAlreadyRunningError` when the workspace has its agent.
+    """
+    with WorkspaceLock(workspace):
+        agent = Agent(workspace, settings)
+        agent.start()
+        try:
+            agent.wait_until_settled(timeout_seconds)
+            return agent.status()
+        finally:
+            agent.stop()
+
+
+def plan_once(workspace: Workspace, settings: Settings, stack: str | None, timeout_seconds: float) -> tuple[Plan, ...]:
+    """Return what a run of the stack (None: of each) would do, without an agent. Changes nothing anywhere."""
+    agent = Agent(workspace, settings, may_create_volume=False)
+    try:
+        return agent.plan_without_running(stack, timeout_seconds)
+    finally:
+        agent.stop()
+
+
+def _announce(agent: Agent, workspace: Workspace, announce: Callable[[str], None], stopping: threading.Event) -> None:
+    """Say, once it is known, where things go and what to do next."""
+    agent.wait_until_settled(ANNOUNCE_SECONDS)
+    if stopping.is_set():
+        return
+    status = agent.status()
+    where = status.docker.message or f"Docker is {status.docker.state.lower()}, volume {status.docker.volume}"
+    cluster = status.cluster.message or f"the cluster {status.cluster.context} is {status.cluster.state.lower()}"
+    announce(f"{where}; {cluster}")
+    first = next(iter(status.stacks), None)
+    if first is None:
+        announce(f"no contract yet: write {workspace.stacks_root}/<stack>/{CONTRACT_FILE_NAME} and save it")
+    else:
+        announce(f"edit {workspace.root / first.file} and save it; then: hostk8s-agent status")

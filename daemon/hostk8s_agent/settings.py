@@ -1,0 +1,135 @@
+"""What a person may set. Each setting has a meaning, a unit, a default and a reason.
+
+Read from `HOSTK8S_AGENT_<NAME>` in the environment, then from `hostk8s-agent.toml` in the workspace.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from hostk8s_agent.errors import SettingsError
+
+if TYPE_CHECKING:
+    from hostk8s_agent.workspace import Workspace
+
+SETTINGS_FILE_NAME = "hostk8s-agent.toml"
+ENVIRONMENT_PREFIX = "HOSTK8S_AGENT_"
+
+
+class Settings(BaseSettings):
+    """All settings, valid by construction."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    volume_name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$",
+            description="The Docker volume. HostK8s' Kind configuration mounts hostk8s-pv-data at /mnt/pv.",
+        ),
+    ] = "hostk8s-pv-data"
+    volume_backend: Annotated[
+        Literal["auto", "docker", "host-directory"],
+        Field(
+            description="Where directories are made. auto: in the Docker volume where Docker is to be had, else in "
+            "data/pv/ of the workspace."
+        ),
+    ] = "auto"
+    volume_access: Annotated[
+        Literal["auto", "direct", "helper-container"],
+        Field(
+            description="The way into the Docker volume. auto: direct where its mountpoint is writable by us, else "
+            "through a container that is created and never started."
+        ),
+    ] = "auto"
+    docker_endpoint: Annotated[
+        str | None,
+        Field(
+            description="The engine, as unix:///path or tcp://host. Unset: DOCKER_HOST, the context, known sockets."
+        ),
+    ] = None
+    allow_remote_docker: Annotated[
+        bool,
+        Field(
+            description="Whether an engine elsewhere may be used. Off: a changed Docker context must not move data."
+        ),
+    ] = False
+    kubeconfig: Annotated[
+        Path | None,
+        Field(
+            description="The kubeconfig. Unset: KUBECONFIG, else KUBECONFIG_PATH of .env, else data/kubeconfig/config."
+        ),
+    ] = None
+    cluster_name: Annotated[
+        str | None,
+        Field(description="The Kind cluster's name. Unset: CLUSTER_NAME of .env, else hostk8s."),
+    ] = None
+    watch_backend: Annotated[
+        Literal["auto", "native", "polling"],
+        Field(description="How changes are noticed. auto: the kernel's events where they arrive, else polling."),
+    ] = "auto"
+    scan_interval_seconds: Annotated[
+        float,
+        Field(ge=1, le=3600, description="Seconds between two scans of all contract files, for events that got lost."),
+    ] = 30.0
+    resync_interval_seconds: Annotated[
+        float,
+        Field(ge=5, le=86400, description="Seconds between two reconciles of a stack that nothing has touched."),
+    ] = 300.0
+    workers: Annotated[int, Field(ge=1, le=64, description="Stacks reconciled at once.")] = 8
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="The least severe level that is logged.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "text", "json"], Field(description="auto: text on a terminal, else one JSON object a line.")
+    ] = "auto"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file. HostK8s' .env is not ours to read settings from."""
+        del dotenv_settings, file_secret_settings
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=cls.model_config.get("toml_file"))
+        return init_settings, env_settings, toml
+
+
+def load_settings(workspace: Workspace) -> Settings:
+    """Return the workspace's settings. Raises `SettingsError` naming every setting that is wrong."""
+    file = workspace.root / SETTINGS_FILE_NAME
+
+    class WorkspaceSettings(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    try:
+        return WorkspaceSettings()
+    except ValidationError as error:
+        wrong = [_explain(one) for one in error.errors(include_input=False, include_url=False)]
+        raise SettingsError(
+            "; ".join(wrong), hint=f"mend {SETTINGS_FILE_NAME} or the variable {ENVIRONMENT_PREFIX}<NAME>"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{SETTINGS_FILE_NAME}: {error}", hint=f"mend {SETTINGS_FILE_NAME}: it must be TOML in UTF-8") from error
+    except OSError as error:
+        raise SettingsError(
+            f"{SETTINGS_FILE_NAME} cannot be read: {error.strerror}", hint="make it a readable file"
+        ) from error
+
+
+def _explain(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{name} is not a setting"
+    return f"{name}: {error['msg']}"

@@ -1,0 +1,1 @@
+"""The one model that the socket, the page, the CLI and the metrics all show."""

@@ -1,0 +1,180 @@
+"""What is true of the workspace, as the socket, the page, the CLI and the metrics all show it.
+
+Frozen values with JSON names in camelCase (`render_json`). Times are RFC 3339 in UTC, empty when it has not
+happened yet. Only the standard library is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from hostk8s_agent.errors import Problem
+
+API_VERSION = "agent.hostk8s.io/v1"
+
+StackState = Literal["Ready", "Pending", "Blocked", "Invalid", "Removing"]
+AgentPhase = Literal["Starting", "Running", "Stopping", "NotRunning"]
+PartState = Literal["Ready", "Pending", "Blocked"]
+STACK_STATES: tuple[StackState, ...] = ("Blocked", "Invalid", "Pending", "Removing", "Ready")
+"""Worst first: the order in which stacks are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryStatus:
+    """One declared directory: `owner` is `uid:gid` and `permissions` octal, both as declared."""
+
+    name: str
+    path: str
+    owner: str
+    permissions: str
+    state: PartState
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStatus:
+    """One PersistentVolume: `phase` is Kubernetes' (or `Manifest` without a cluster), `claim` `namespace/name`.
+
+    `phase` is empty while the object does not exist; `claim` is empty while nobody holds the volume.
+    """
+
+    name: str
+    directory: str
+    phase: str
+    storage_class: str
+    capacity: str
+    claim: str
+    state: PartState
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StackStatus:
+    """One stack. `file` is its contract, relative to the workspace; `problems` worst first."""
+
+    name: str
+    file: str
+    state: StackState
+    message: str
+    last_reconciled_at: str = ""
+    directories: tuple[DirectoryStatus, ...] = ()
+    volumes: tuple[VolumeStatus, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def as_unseen(self, message: str) -> StackStatus:
+        """This status as it was known before, with nothing claimed of what was not seen since."""
+        return replace(
+            self,
+            state="Pending",
+            message=message,
+            directories=tuple(replace(one, state="Pending", message=message) for one in self.directories),
+            volumes=tuple(replace(one, state="Pending", message=message) for one in self.volumes),
+            problems=(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    """The process: `state` is Starting, Running, Stopping or NotRunning; `pid` is 0 when none runs."""
+
+    state: AgentPhase
+    version: str
+    pid: int
+    workspace: str
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class DockerStatus:
+    """Docker: `state` is Connected, Connecting, Unreachable, Refused or Absent (the host directory serves).
+
+    `access` is direct, helper-container or host-directory, empty while there is none.
+    """
+
+    state: str
+    endpoint: str
+    volume: str
+    access: str
+    engine_id: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The cluster: `state` is Connected, Connecting, Unreachable, Refused, NoKubeconfig or Absent (files serve).
+
+    `uid` is the `kube-system` namespace's, which tells one cluster from its successor.
+    """
+
+    state: str
+    context: str
+    server: str
+    uid: str
+    version: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStatus:
+    """How changes of contracts are noticed: `backend` is inotify, fsevents or polling."""
+
+    backend: str
+    roots: tuple[str, ...]
+    last_scan_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """Everything that `hostk8s-agent status` shows. Stacks are sorted by name."""
+
+    agent: AgentInfo
+    docker: DockerStatus
+    cluster: ClusterStatus
+    watch: WatchStatus
+    stacks: tuple[StackStatus, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+_Value = TypeVar("_Value", DirectoryStatus, VolumeStatus, Problem)
+
+
+def render_json(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    """Return a status value as JSON has it: dataclasses as objects with camelCase keys, tuples as lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {_camel_case(field.name): render_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [render_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: render_json(item) for key, item in value.items()}
+    return value
+
+
+def render_agent_status(status: AgentStatus) -> dict[str, Any]:
+    """Return the whole document of `/v1/status` and `hostk8s-agent status -o json`."""
+    return {"apiVersion": API_VERSION, **render_json(status)}
+
+
+def parse_stack_status(document: Mapping[str, Any]) -> StackStatus:
+    """Given a stack as `render_json` renders it, return the status. Keys that are not known are left out."""
+    return StackStatus(
+        directories=tuple(_parse(DirectoryStatus, one) for one in document.get("directories", ())),
+        volumes=tuple(_parse(VolumeStatus, one) for one in document.get("volumes", ())),
+        problems=tuple(_parse(Problem, one) for one in document.get("problems", ())),
+        **{
+            name: document[_camel_case(name)]
+            for name in ("name", "file", "state", "message", "last_reconciled_at")
+            if _camel_case(name) in document
+        },
+    )
+
+
+def _parse(kind: type[_Value], document: Mapping[str, Any]) -> _Value:
+    known = {field.name: _camel_case(field.name) for field in fields(kind)}
+    return kind(**{name: document[key] for name, key in known.items() if key in document})
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

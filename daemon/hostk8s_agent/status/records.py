@@ -1,0 +1,97 @@
+"""The last known state on disk, so that a restart and `status` without an agent know what was true.
+
+One SQLite file: a change is a transaction, so that a crash leaves the old state or the new one. It costs
+what changed, not what is known.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+FORMAT_VERSION = 1
+DATABASE_NAME = "state.db"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS stacks (
+    name TEXT PRIMARY KEY,
+    status TEXT NOT NULL,          -- the stack's JSON, as /v1/stacks/NAME shows it
+    contract BLOB NOT NULL         -- the text of the last good contract, empty when there never was one
+);
+CREATE TABLE IF NOT EXISTS facts (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StackRecord:
+    """One stack as it was last known: `status` is its JSON, `contract` the text of the last good contract."""
+
+    name: str
+    status: Mapping[str, Any]
+    contract: bytes
+
+
+class Records:
+    """The database of one workspace. Used from one thread at a time; the caller sees to that."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = folder / DATABASE_NAME
+        self._connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA synchronous=FULL")
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT_VERSION:
+            self._connection.close()
+            raise sqlite3.DatabaseError(f"{self.path} has format {version}, this agent knows {FORMAT_VERSION}")
+        self._connection.executescript(_SCHEMA)
+        self._connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+
+    def save_stacks(self, records: Iterable[StackRecord], removed: Iterable[str]) -> None:
+        """Write the records and forget the removed stacks, in one transaction."""
+        rows = [(record.name, json.dumps(record.status), record.contract) for record in records]
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT OR REPLACE INTO stacks VALUES (?, ?, ?)", rows)
+            self._connection.executemany("DELETE FROM stacks WHERE name = ?", [(name,) for name in removed])
+
+    def load_stacks(self) -> dict[str, StackRecord]:
+        """Return every stack's record by name."""
+        rows = self._connection.execute("SELECT name, status, contract FROM stacks").fetchall()
+        return {name: StackRecord(name, json.loads(status), bytes(contract)) for name, status, contract in rows}
+
+    def save_fact(self, name: str, value: str) -> None:
+        """Write one fact, such as the engine's ID that this workspace used."""
+        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def load_facts(self) -> dict[str, str]:
+        """Return every fact by name."""
+        return dict(self._connection.execute("SELECT name, value FROM facts").fetchall())
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._connection.close()
+
+
+def load_last_known(database: Path) -> dict[str, dict[str, Any]]:
+    """Return each stack's last known status as JSON; empty when there is no readable database.
+
+    The file is opened read-only: a command never changes the agent's state.
+    """
+    if not database.is_file():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT name, status FROM stacks").fetchall()
+            return {name: json.loads(status) for name, status in rows}
+    except (sqlite3.Error, ValueError):
+        return {}

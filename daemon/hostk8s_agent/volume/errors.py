@@ -1,0 +1,168 @@
+"""What can go wrong with Docker, the volume and a directory in it.
+
+```
+VolumeError
+├── EngineUnreachableError    nothing answers at the endpoint                        retryable
+├── EngineFailedError         the engine answered with an error of its own           retryable
+├── EngineChangedError        another engine answers behind the endpoint
+├── EndpointRefusedError      the endpoint is one that the agent does not talk to
+├── ContextUnknownError       the chosen Docker context does not exist or is broken
+├── VolumeGoneError           the volume was removed, or is another one now          retryable
+├── AccessImpossibleError     the way in that the settings force cannot be used
+├── HelperGoneError           the helper container was removed by someone            retryable
+├── AccessClosedError         the way in was given up meanwhile                      retryable
+├── PathOutsideVolumeError    a path that does not lie in the volume
+├── PathObstructedError       no directory stands where one belongs
+├── DirectoryGoneError        a directory went away before it could be changed       retryable
+├── DirectoryUnreadableError  a directory cannot be read
+├── DiskFullError             no space or no inode left                              retryable
+├── ReadOnlyError             the file system is mounted read-only
+├── PermissionDeniedError     the operating system refused
+├── OwnerNotPermittedError    only root may give a directory to someone else
+├── ModeNotPermittedError     the operating system dropped a bit of the mode
+├── StreamStalledError        a stream brought no byte for too long                  retryable
+└── TarRefusedError           a tar stream that is cut, broken or hostile
+```
+"""
+
+from __future__ import annotations
+
+from hostk8s_agent.errors import VolumeError
+
+
+class EngineUnreachableError(VolumeError):
+    """Nothing answers at the Docker endpoint, or not in time."""
+
+    code = "EngineUnreachable"
+    retryable = True
+
+
+class EngineFailedError(VolumeError):
+    """The Docker engine answered, with an error that is its own."""
+
+    code = "EngineFailed"
+    retryable = True
+
+
+class EngineChangedError(VolumeError):
+    """Behind the endpoint answers another engine than the one that this process began with."""
+
+    code = "EngineChanged"
+
+
+class EndpointRefusedError(VolumeError):
+    """The endpoint is one that the agent does not talk to: remote, or of a kind that it does not know."""
+
+    code = "EndpointRefused"
+
+
+class ContextUnknownError(VolumeError):
+    """The chosen Docker context does not exist, or its file cannot be read."""
+
+    code = "ContextUnknown"
+
+
+class VolumeGoneError(VolumeError):
+    """The volume was removed while the agent used it; what has its name now, if anything, is another one."""
+
+    code = "VolumeGone"
+    retryable = True
+
+
+class AccessImpossibleError(VolumeError):
+    """The way into the volume that the settings force cannot be used here."""
+
+    code = "AccessImpossible"
+
+
+class HelperGoneError(VolumeError):
+    """The helper container was removed by someone. Never leaves this package: a new one is made."""
+
+    code = "HelperGone"
+    retryable = True
+
+
+class AccessClosedError(VolumeError):
+    """This way into the volume was given up, because the connection was lost or the agent stops."""
+
+    code = "AccessClosed"
+    retryable = True
+
+
+class PathOutsideVolumeError(VolumeError):
+    """A path that does not lie in the volume, or is not clean."""
+
+    code = "PathOutsideVolume"
+
+
+class PathObstructedError(VolumeError):
+    """No directory stands where one belongs: `kind` says what does."""
+
+    code = "PathObstructed"
+
+
+class DirectoryGoneError(VolumeError):
+    """A directory went away between the observation and the action."""
+
+    code = "DirectoryGone"
+    retryable = True
+
+
+class DirectoryUnreadableError(VolumeError):
+    """A directory in the volume cannot be read, for a reason that the message gives."""
+
+    code = "DirectoryUnreadable"
+
+
+class DiskFullError(VolumeError):
+    """No space, no inode or no quota is left where the volume lies."""
+
+    code = "DiskFull"
+    retryable = True
+
+
+class ReadOnlyError(VolumeError):
+    """The file system that the volume lies on is mounted read-only."""
+
+    code = "ReadOnly"
+
+
+class PermissionDeniedError(VolumeError):
+    """The operating system or the engine refused."""
+
+    code = "PermissionDenied"
+
+
+class OwnerNotPermittedError(VolumeError):
+    """Only root may give a directory to another user."""
+
+    code = "OwnerNotPermitted"
+
+
+class ModeNotPermittedError(VolumeError):
+    """The operating system silently dropped a bit of the mode (setgid for a group that we are not in)."""
+
+    code = "ModeNotPermitted"
+
+
+class StreamStalledError(VolumeError):
+    """A stream from or to the engine brought no byte for too long."""
+
+    code = "StreamStalled"
+    retryable = True
+
+
+class TarRefusedError(VolumeError):
+    """A tar stream that is cut, broken, or would write outside the directory that it is extracted into."""
+
+    code = "TarRefused"
+
+
+def build_obstructed_error(kind: str, obstacle: str) -> PathObstructedError:
+    """Return the error for an obstacle (a contract's path), `kind` being what stands there."""
+    article = "an" if kind[:1] in "aeiou" else "a"
+    thing = "something that is neither a file nor a directory" if kind == "other" else f"{article} {kind}"
+    return PathObstructedError(
+        f"{thing} stands at {obstacle}, where a directory belongs",
+        hint="look at it and move it away: the agent follows no link and removes nothing that it finds in the volume",
+    )

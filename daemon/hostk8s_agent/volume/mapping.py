@@ -1,0 +1,66 @@
+"""Where a path of the Kind node lies on this side: one table, and the way from a contract's path into the volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TypeAlias
+
+from hostk8s_agent.volume.errors import PathOutsideVolumeError
+
+Components: TypeAlias = tuple[str, ...]
+"""A path below the volume's root: never empty, and no component is empty, `.` or `..`."""
+
+_FORBIDDEN_COMPONENTS = frozenset({"", ".", ".."})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMount:
+    """One folder of the node and what stands behind it.
+
+    `host_folder` is relative to the workspace; None means the Docker volume. `is_deprecated` mounts are made
+    only when the settings ask for them.
+    """
+
+    node_path: str
+    host_folder: PurePosixPath | None
+    is_deprecated: bool = False
+
+
+VOLUME_MOUNT = NodeMount("/mnt/pv", None)
+
+NODE_MOUNTS = (
+    VOLUME_MOUNT,
+    NodeMount("/mnt/postgres", PurePosixPath("data/postgres"), is_deprecated=True),
+    NodeMount("/mnt/storage", PurePosixPath("data/storage"), is_deprecated=True),
+)
+"""HostK8s' mounts (design.md, section 4). No node path lies below another one."""
+
+
+def find_node_mount(path: str) -> NodeMount | None:
+    """Return the mount that a path of the node lies in (or is), for instance `/mnt/pv/a` → the volume."""
+    for mount in NODE_MOUNTS:
+        if path == mount.node_path or path.startswith(f"{mount.node_path}/"):
+            return mount
+    return None
+
+
+def parse_volume_path(path: str) -> Components:
+    """Return a contract's path as components below the volume's root, for instance `/mnt/pv/a/b` → `("a", "b")`.
+
+    Never empty, and no component is empty, `.` or `..`, whatever the contract's own check let through. Raises
+    `PathOutsideVolumeError` for everything else, the volume's root included.
+    """
+    prefix = f"{VOLUME_MOUNT.node_path}/"
+    components = tuple(path.removeprefix(prefix).split("/"))
+    if not path.startswith(prefix) or "\0" in path or not _FORBIDDEN_COMPONENTS.isdisjoint(components):
+        raise PathOutsideVolumeError(
+            f"{path!r} is no path below {VOLUME_MOUNT.node_path}",
+            hint=f"write a clean path below {prefix}, without '.', '..' and empty components",
+        )
+    return components
+
+
+def render_volume_path(components: Components) -> str:
+    """Return components below the volume's root as the contract's path: the reverse of `parse_volume_path`."""
+    return "/".join((VOLUME_MOUNT.node_path, *components))

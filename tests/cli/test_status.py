@@ -1,0 +1,191 @@
+"""`status`, as a process of its own against a real socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from hostk8s_agent.errors import Problem
+from hostk8s_agent.status.model import render_agent_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hostk8s_agent.control.server import ControlServer
+    from hostk8s_agent.workspace import Workspace
+
+# Each takes longer to import than everything that `status` does.
+HEAVY = (
+    "pydantic",
+    "kubernetes",
+    "docker",
+    "watchdog",
+    "apscheduler",
+    "starlette",
+    "uvicorn",
+    "structlog",
+    "typer",
+    "click",
+    "rich",
+    "yaml",
+    "http.client",
+    "asyncio",
+    "sqlite3",
+)
+
+SHOW_MODULES = """
+import atexit, sys
+atexit.register(lambda: print(" ".join(sys.modules), file=sys.stderr))
+sys.argv = ["hostk8s-agent", *sys.argv[1:]]
+from hostk8s_agent.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("status", "sample"), ("status", "-o", "json")])
+def test_status_imports_nothing_heavy(server: ControlServer, workspace: Workspace, arguments: tuple[str, ...]) -> None:
+    """The rule that keeps `status` fast, held where it counts: in the process."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_MODULES, *arguments],
+        cwd=workspace.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert server.place.exists()
+    assert done.returncode == 1, done.stderr
+    assert set(HEAVY).intersection(done.stderr.split()) == set()
+
+
+def test_the_table_shows_everything_on_one_screen_worst_first(
+    run: Callable[..., Any], server: ControlServer, agent: Any, workspace: Workspace
+) -> None:
+    """Connections, a row for each stack with its counts, and what is wrong with a place and a hint."""
+    assert server.place.exists()
+    done = run("status")
+    assert (done.code, done.err) == (1, "")
+    assert done.out.splitlines() == [
+        f"Agent       Running, version 0.1.0, process 4711, since 2025-01-31T07:59:00.000Z, {workspace.root}",
+        "Docker      Connected, unix:///var/run/docker.sock, hostk8s-pv-data, helper-container",
+        "Cluster     Connected, kind-hostk8s, https://127.0.0.1:6443",
+        f"Watch       inotify, {workspace.root}/software/stacks, last scan 2025-01-31T08:00:00.000Z",
+        "",
+        "STACK               STATE    DIRECTORIES  VOLUMES  CLAIMS  MESSAGE",
+        f"sample              Blocked  0/1          0/1      0/1     {agent.board.stack('sample').message}",
+        "foundation/airflow  Ready    1/1          1/1      1/1     1 directory, 1 volume, 1 bound",
+        "",
+        "Problems",
+        "  PathConflict  software/stacks/sample/hostk8s.storage.yaml:9:13",
+        "    the path /mnt/pv/airflow/logs is foundation/airflow's",
+        "    hint: choose another path",
+    ]
+
+
+def test_json_and_yaml_are_the_agents_own_document(run: Callable[..., Any], server: ControlServer, agent: Any) -> None:
+    """What scripts read is what the model renders, in both spellings."""
+    assert server.place.exists()
+    expected = render_agent_status(agent.status())
+    assert json.loads(run("status", "-o", "json").out) == expected
+    assert yaml.safe_load(run("status", "--output=yaml").out) == expected
+
+
+def test_one_stack_is_shown_whole_and_judged_alone(run: Callable[..., Any], server: ControlServer) -> None:
+    """The exit code is that of the stack that was asked for, whatever the others do."""
+    assert server.place.exists()
+    done = run("status", "foundation/airflow")
+    assert done.code == 0
+    assert "logs       /mnt/pv/airflow/logs  50000:0  775          Ready" in done.out
+    assert "hostk8s-foundation-airflow-logs-pv  Bound  airflow-storage  5Gi       airflow/airflow-logs" in done.out
+    assert "sample" not in done.out
+
+
+def test_all_ready_is_zero(run: Callable[..., Any], server: ControlServer, agent: Any) -> None:
+    """Nothing wrong, nothing said."""
+    assert server.place.exists()
+    agent.board.remove_stack("sample", "gone")
+    done = run("status")
+    assert (done.code, done.err) == (0, "")
+    assert "Problems" not in done.out
+
+
+@pytest.mark.parametrize("phase", ["Starting", "Stopping"])
+def test_an_agent_that_starts_has_not_seen_everything(
+    run: Callable[..., Any], server: ControlServer, agent: Any, phase: str
+) -> None:
+    """Ready is never claimed for stacks that the agent has not looked for yet."""
+    assert server.place.exists()
+    agent.board.remove_stack("sample", "gone")
+    agent.phase = phase
+    assert run("status").code == 1
+
+
+def test_stacks_that_nobody_can_see_are_not_ready(run: Callable[..., Any], server: ControlServer, agent: Any) -> None:
+    """Without the stacks folder there is nothing that is not Ready, and nothing that is."""
+    assert server.place.exists()
+    agent.board.remove_stack("sample", "gone")
+    agent.problems = (Problem("StacksFolderMissing", "the stacks folder does not exist", "create it"),)
+    done = run("status")
+    assert done.code == 1
+    assert "hint: create it" in done.out
+
+
+def test_an_unknown_stack_is_an_error_with_an_offer(run: Callable[..., Any], server: ControlServer) -> None:
+    """Two lines: what is wrong, and what was probably meant."""
+    assert server.place.exists()
+    done = run("status", "sampl")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[0] == "hostk8s-agent: there is no stack sampl"
+    assert "did you mean sample?" in done.err
+
+
+def test_the_workspace_is_found_upwards_or_named(
+    run: Callable[..., Any], server: ControlServer, workspace: Workspace, place: Path
+) -> None:
+    """From any folder in it, and from anywhere with --workspace."""
+    assert server.place.exists()
+    assert run("status", "foundation/airflow", cwd=workspace.stacks_root).code == 0
+    assert run("status", "foundation/airflow", "--workspace", str(workspace.root), cwd=place).code == 0
+    outside = run("status", cwd=place)
+    assert (outside.code, outside.out) == (2, "")
+    assert "--workspace DIR" in outside.err
+
+
+def test_text_cannot_paint_the_terminal(run: Callable[..., Any], server: ControlServer, agent: Any) -> None:
+    """Messages quote files that anyone may write."""
+    assert server.place.exists()
+    message = "\x1b[2Jgone\u202e \udc80 \n next"
+    agent.board.update_stack(replace(agent.board.stack("sample"), message=message))
+    done = run("status")
+    assert r"\x1b[2Jgone\x202e" in done.out
+    assert "\x1b" not in done.out
+    assert json.loads(run("status", "-o", "json").out)["stacks"][1]["message"] == message
+
+
+def test_a_reader_that_goes_away_is_no_error(server: ControlServer, agent: Any, workspace: Workspace) -> None:
+    """`status | head -1` ends quietly, however much there is to say."""
+    assert server.place.exists()
+    # More than any pipe holds (/proc/sys/fs/pipe-max-size).
+    agent.board.update_stack(replace(agent.board.stack("sample"), message="a long story " * 200_000))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hostk8s_agent", "status"],
+        cwd=workspace.root,
+        # Unbuffered, Python itself swallows what a pipe did not take, and the error with it.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

@@ -1,0 +1,404 @@
+"""One run of one stack, on volumes and clusters that are values: what is done, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from hostk8s_agent.errors import ClusterError, VolumeError
+from hostk8s_agent.plan.actions import ApplyObject, CreateDirectory, DirectoryAction
+from hostk8s_agent.plan.desired import ObjectKey
+from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedDirectory, ObservedObject
+from hostk8s_agent.reconcile.contracts import ContractBook
+from hostk8s_agent.reconcile.interest import InterestIndex
+from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
+from hostk8s_agent.status.board import StatusBoard
+from hostk8s_agent.status.model import StackStatus
+from hostk8s_agent.volume.access import AccessKind
+from hostk8s_agent.workspace import Workspace
+
+CONTRACT = """\
+apiVersion: hostk8s.io/v1
+kind: StorageContract
+metadata:
+  name: {name}
+spec:
+  directories:
+    - name: {directory}
+      path: {path}
+      size: 1Gi
+      accessModes: [ReadWriteOnce]
+      storageClass: fast
+"""
+
+
+class EngineAwayError(VolumeError):
+    """Docker is away."""
+
+    code = "EngineUnreachable"
+    retryable = True
+
+
+class ServerAwayError(ClusterError):
+    """The cluster is away."""
+
+    code = "ClusterUnreachable"
+    retryable = True
+
+
+class ForbiddenError(ClusterError):
+    """The cluster does not let us."""
+
+    code = "ClusterForbidden"
+
+
+@dataclass
+class FakeVolume:
+    """A volume that is a mapping; `fails` names the paths whose actions fail."""
+
+    entries: dict[str, ObservedDirectory] = field(default_factory=dict)
+    fails: set[str] = field(default_factory=set)
+    applied: list[DirectoryAction] = field(default_factory=list)
+    access: AccessKind = "direct"
+    may_set_owner: bool = True
+
+    def observe_directories(self, paths: Sequence[str]) -> tuple[ObservedDirectory, ...]:
+        return tuple(self.entries.get(path, ObservedDirectory(path, "absent")) for path in paths)
+
+    def apply_directories(self, actions: Sequence[DirectoryAction]) -> tuple[VolumeError | None, ...]:
+        return tuple(self._apply(action) for action in actions)
+
+    def _apply(self, action: DirectoryAction) -> VolumeError | None:
+        if action.path in self.fails:
+            return EngineAwayError("the engine went away")
+        self.applied.append(action)
+        self.entries[action.path] = ObservedDirectory(action.path, "directory", action.uid, action.gid, action.mode)
+        return None
+
+    @contextmanager
+    def stream_tree_out(self, path: str) -> Iterator[Iterable[bytes]]:
+        raise NotImplementedError(path)
+
+    def stream_tree_in(self, path: str, chunks: Iterable[bytes]) -> None:
+        raise NotImplementedError(path, chunks)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+@dataclass
+class FakeCluster:
+    """A cluster that is a mapping; `refuses` maps an object's name to the error of its apply."""
+
+    objects: dict[ObjectKey, ObservedObject] = field(default_factory=dict)
+    refuses: dict[str, ClusterError] = field(default_factory=dict)
+    applied: list[ObjectKey] = field(default_factory=list)
+    phase: str = "Available"
+
+    def observe_objects(self, stack: str, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, ObservedObject]:
+        assert stack
+        return {key: self.objects[key] for key in keys if key in self.objects}
+
+    def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
+        assert keys is not None
+        return ()
+
+    def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
+        assert stack
+        return tuple(self._apply(action) for action in actions)
+
+    def _apply(self, action: ApplyObject) -> ObservedObject | ClusterError:
+        if refusal := self.refuses.get(action.key.name):
+            return refusal
+        self.applied.append(action.key)
+        self.objects[action.key] = ObservedObject(
+            action.key,
+            action.manifest,
+            uid="u",
+            resource_version="1",
+            managers=(FieldManager("hostk8s-agent", "Apply"),),
+            phase=self.phase if action.key.kind == "PersistentVolume" else "",
+        )
+        return self.objects[action.key]
+
+
+class Bench:
+    """A workspace with a reconciler on a fake volume and a fake cluster."""
+
+    def __init__(self, root: Path) -> None:
+        self.workspace = Workspace(root)
+        self.workspace.stacks_root.mkdir(parents=True)
+        self.volume: FakeVolume | VolumeError = FakeVolume()
+        self.cluster: FakeCluster | ClusterError = FakeCluster()
+        self.board = StatusBoard()
+        self.recorded: list[StackStatus] = []
+        self.forgotten: list[str] = []
+        self.affected: list[str] = []
+        self.interest = InterestIndex()
+        # Far after any file's change time: nothing is still settling.
+        self.now = 4_000_000_000.0
+        self.book = ContractBook(self.workspace, last_good={}, holders={}, clock=lambda: self.now)
+        self.reconciler = StackReconciler(
+            self.workspace,
+            self.book,
+            Backends(self._get_volume, self._get_cluster),
+            Reports(
+                board=self.board,
+                on_desired=self.interest.record,
+                on_recorded=lambda status, _text: self.recorded.append(status),
+                on_forgotten=self.forgotten.append,
+                on_affected=self.affected.extend,
+            ),
+            clock=lambda: self.now,
+        )
+
+    def _get_volume(self) -> FakeVolume:
+        if isinstance(self.volume, VolumeError):
+            raise self.volume
+        return self.volume
+
+    def _get_cluster(self) -> FakeCluster:
+        if isinstance(self.cluster, ClusterError):
+            raise self.cluster
+        return self.cluster
+
+    def save(self, stack: str, text: str | None = None, *, directory: str = "one", path: str | None = None) -> Path:
+        """Write the stack's contract."""
+        file = self.workspace.contract_path(stack)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        written = text or CONTRACT.format(name=stack, directory=directory, path=path or f"/mnt/pv/{stack}/{directory}")
+        file.write_text(written, encoding="utf-8")
+        return file
+
+    def run(self, stack: str) -> StackStatus:
+        """Reconcile the stack and return what the board says of it."""
+        self.reconciler.reconcile(stack)
+        status = self.board.stack(stack)
+        assert status is not None
+        return status
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A bench in a folder of its own."""
+    return Bench(tmp_path / "workspace")
+
+
+def volume_of(bench: Bench) -> FakeVolume:
+    """The bench's volume."""
+    assert isinstance(bench.volume, FakeVolume)
+    return bench.volume
+
+
+def cluster_of(bench: Bench) -> FakeCluster:
+    """The bench's cluster."""
+    assert isinstance(bench.cluster, FakeCluster)
+    return bench.cluster
+
+
+def test_a_saved_contract_is_applied_and_ready(bench: Bench) -> None:
+    """The main job: directories, StorageClass and volume stand, and the status says so."""
+    bench.save("sample")
+    status = bench.run("sample")
+    assert volume_of(bench).applied == [CreateDirectory("/mnt/pv/sample/one", 1000, 1000, 0o755, "it does not exist")]
+    assert cluster_of(bench).applied == [
+        ObjectKey("StorageClass", "fast"),
+        ObjectKey("PersistentVolume", "hostk8s-sample-one-pv"),
+    ]
+    assert (status.state, status.message) == ("Ready", "1 directory, 1 volume, 0 bound")
+    assert [(one.phase, one.state) for one in status.volumes] == [("Available", "Ready")]
+
+
+def test_a_touched_contract_applies_nothing(bench: Bench) -> None:
+    """A second run on what is in place writes nothing anywhere."""
+    bench.save("sample")
+    bench.run("sample")
+    volume_of(bench).applied.clear()
+    cluster_of(bench).applied.clear()
+    assert bench.run("sample").state == "Ready"
+    assert volume_of(bench).applied == []
+    assert cluster_of(bench).applied == []
+
+
+def test_an_unchanged_status_is_recorded_once(bench: Bench) -> None:
+    """A resync of everything costs no disk."""
+    bench.save("sample")
+    for _ in range(3):
+        bench.run("sample")
+        bench.now += 60
+    assert [one.state for one in bench.recorded] == ["Ready"]
+
+
+def test_the_last_good_contract_stays_in_force(bench: Bench) -> None:
+    """A slip in a file takes nothing away, and is told with its place."""
+    file = bench.save("sample")
+    bench.run("sample")
+    file.write_text("apiVersion: hostk8s.io/v1\nkind: StorageContract\nspecs: {}\n", encoding="utf-8")
+    volume_of(bench).entries.clear()
+    status = bench.run("sample")
+    assert status.state == "Invalid"
+    assert status.message.endswith("the last good version stays in force")
+    assert [one.state for one in status.directories] == ["Ready"]
+    assert "/mnt/pv/sample/one" in volume_of(bench).entries
+    assert {problem.file for problem in status.problems} == {"software/stacks/sample/hostk8s.storage.yaml"}
+    assert all(problem.line for problem in status.problems)
+
+
+def test_a_contract_that_never_was_good_applies_nothing(bench: Bench) -> None:
+    """There is no version in force, and the problems are shown."""
+    bench.save("sample", text="kind: [\n")
+    status = bench.run("sample")
+    assert (status.state, status.directories) == ("Invalid", ())
+    assert volume_of(bench).applied == []
+
+
+def test_a_half_written_file_has_its_time_before_it_is_told(bench: Bench) -> None:
+    """An editor that truncates and rewrites shows half a file for a moment."""
+    file = bench.save("sample", text="apiVersion: hostk8s.io/v1\n")
+    bench.now = file.stat().st_ctime + 0.1
+    result = bench.reconciler.reconcile("sample")
+    assert result.requeue_after_seconds == pytest.approx(0.2)
+    assert bench.board.stack("sample") is None
+    bench.now += 0.25
+    assert bench.run("sample").state == "Invalid"
+
+
+def test_without_docker_the_stack_is_pending_and_nobody_retries(bench: Bench) -> None:
+    """Docker's return wakes the stack; until then nothing spins."""
+    bench.volume = EngineAwayError("Docker is away", hint="start it")
+    bench.save("sample")
+    result = bench.reconciler.reconcile("sample")
+    status = bench.board.stack("sample")
+    assert status is not None
+    assert (status.state, status.message) == ("Pending", "Docker is away")
+    assert [problem.code for problem in status.problems] == ["EngineUnreachable"]
+    assert (result.is_failed, result.requeue_after_seconds) == (False, None)
+    assert cluster_of(bench).applied == [ObjectKey("StorageClass", "fast")]
+
+
+def test_without_a_cluster_the_directories_are_made(bench: Bench) -> None:
+    """What can be done is done, and the rest is said to be pending."""
+    bench.cluster = ServerAwayError("the cluster is away")
+    bench.save("sample")
+    status = bench.run("sample")
+    assert status.state == "Pending"
+    assert [one.state for one in status.directories] == ["Ready"]
+    assert [one.state for one in status.volumes] == ["Pending"]
+
+
+def test_a_volume_is_not_made_when_its_directory_failed(bench: Bench) -> None:
+    """A pod would find a directory that the kubelet made as root's."""
+    volume_of(bench).fails.add("/mnt/pv/sample/one")
+    bench.save("sample")
+    result = bench.reconciler.reconcile("sample")
+    status = bench.board.stack("sample")
+    assert status is not None
+    assert result.is_failed
+    assert status.state == "Pending"
+    assert cluster_of(bench).applied == [ObjectKey("StorageClass", "fast")]
+
+
+def test_a_refused_object_blocks_and_is_not_retried(bench: Bench) -> None:
+    """A 403 does not go away by asking again."""
+    cluster_of(bench).refuses["fast"] = ForbiddenError("you may not", hint="ask for the right")
+    bench.save("sample")
+    result = bench.reconciler.reconcile("sample")
+    status = bench.board.stack("sample")
+    assert status is not None
+    assert (status.state, result.is_failed) == ("Blocked", False)
+    assert [(problem.code, problem.hint) for problem in status.problems] == [("ClusterForbidden", "ask for the right")]
+
+
+def test_a_volume_that_is_not_available_yet_is_pending(bench: Bench) -> None:
+    """Ready is said only of a volume that a claim could use."""
+    cluster_of(bench).phase = "Pending"
+    bench.save("sample")
+    assert bench.run("sample").state == "Pending"
+    key = ObjectKey("PersistentVolume", "hostk8s-sample-one-pv")
+    bound = replace(cluster_of(bench).objects[key], phase="Bound", claim="sample/one")
+    cluster_of(bench).objects[key] = bound
+    status = bench.run("sample")
+    assert (status.state, status.message) == ("Ready", "1 directory, 1 volume, 1 bound")
+    assert status.volumes[0].claim == "sample/one"
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "code"), [("Released", "Pending", "VolumeReleased"), ("Failed", "Blocked", "VolumeFailed")]
+)
+def test_a_volume_that_nobody_can_use_is_a_problem(bench: Bench, phase: str, state: str, code: str) -> None:
+    """The person is told what would make it usable."""
+    cluster_of(bench).phase = phase
+    bench.save("sample")
+    status = bench.run("sample")
+    assert (status.state, [problem.code for problem in status.problems]) == (state, [code])
+
+
+def test_of_two_stacks_with_one_path_the_holder_keeps_it(bench: Bench) -> None:
+    """The second is blocked, the first goes on, and both are told with file and line."""
+    bench.save("redis", path="/mnt/pv/shared")
+    assert bench.run("redis").state == "Ready"
+    bench.save("alpha", path="/mnt/pv/shared")
+    blocked = bench.run("alpha")
+    assert bench.affected == ["redis"]
+    holder = bench.run("redis")
+    assert (blocked.state, holder.state) == ("Blocked", "Ready")
+    assert [problem.code for problem in (*blocked.problems, *holder.problems)] == ["PathConflict", "PathConflict"]
+    assert all(problem.file and problem.line for problem in (*blocked.problems, *holder.problems))
+
+
+def test_a_gone_contract_keeps_volumes_and_data(bench: Bench) -> None:
+    """Nothing is deleted; what is left is named, until it is gone."""
+    file = bench.save("sample")
+    bench.run("sample")
+    file.unlink()
+    status = bench.run("sample")
+    assert (status.state, status.problems[0].code) == ("Removing", "ContractGone")
+    assert "/mnt/pv/sample/one" in volume_of(bench).entries
+    cluster_of(bench).objects.clear()
+    bench.reconciler.reconcile("sample")
+    assert bench.board.stack("sample") is None
+    assert bench.forgotten == ["sample"]
+
+
+def test_an_absent_stacks_folder_is_not_a_gone_contract(bench: Bench) -> None:
+    """Unreadable is never absent: an unmounted folder removes nothing from force."""
+    bench.save("sample")
+    bench.run("sample")
+    stacks = bench.workspace.stacks_root
+    stacks.rename(stacks.with_name("elsewhere"))
+    volume_of(bench).entries.clear()
+    assert bench.run("sample").state == "Ready"
+    assert "/mnt/pv/sample/one" in volume_of(bench).entries
+
+
+def test_a_plan_changes_nothing(bench: Bench) -> None:
+    """`plan` stops before the apply."""
+    bench.save("sample")
+    plan = bench.reconciler.plan("sample")
+    assert (len(plan.directories), len(plan.objects)) == (1, 2)
+    assert volume_of(bench).entries == {}
+    assert cluster_of(bench).objects == {}
+
+
+def test_a_plan_of_an_invalid_contract_says_why(bench: Bench) -> None:
+    """There is nothing to plan, and that is no empty plan."""
+    bench.save("sample", text="{}")
+    assert bench.reconciler.plan("sample").invalid
+
+
+def test_objects_bring_their_stacks(bench: Bench) -> None:
+    """A change of a StorageClass is a change for each stack that uses it, and for no other."""
+    for stack in ("a", "b"):
+        bench.save(stack)
+        bench.run(stack)
+    assert bench.interest.stacks_of(ObjectKey("StorageClass", "fast")) == {"a", "b"}
+    assert bench.interest.stacks_of(ObjectKey("PersistentVolume", "hostk8s-a-one-pv")) == {"a"}
+    bench.save("a", directory="two")
+    bench.run("a")
+    assert bench.interest.stacks_of(ObjectKey("PersistentVolume", "hostk8s-a-one-pv")) == set()
+    bench.interest.forget("b")
+    assert bench.interest.stacks_of(ObjectKey("StorageClass", "fast")) == {"a"}

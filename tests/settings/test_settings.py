@@ -1,0 +1,55 @@
+"""Settings come from the environment and one file, and a wrong one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hostk8s_agent.errors import SettingsError
+from hostk8s_agent.settings import SETTINGS_FILE_NAME, load_settings
+from hostk8s_agent.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A workspace without settings."""
+    return Workspace(tmp_path)
+
+
+def test_without_settings_the_defaults_hold(workspace: Workspace) -> None:
+    """HostK8s' volume, and everything found out by itself."""
+    settings = load_settings(workspace)
+    assert (settings.volume_name, settings.volume_backend, settings.kubeconfig) == ("hostk8s-pv-data", "auto", None)
+
+
+def test_the_environment_wins_over_the_file(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service's unit can override what the checkout says."""
+    (workspace.root / SETTINGS_FILE_NAME).write_text('volume_name = "from-file"\nworkers = 3\n', encoding="utf-8")
+    monkeypatch.setenv("HOSTK8S_AGENT_VOLUME_NAME", "from-environment")
+    settings = load_settings(workspace)
+    assert (settings.volume_name, settings.workers) == ("from-environment", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('volumename = "x"\n', "volumename is not a setting"),
+        ('volume_name = "a b"\nworkers = 0\n', "volume_name: .*; workers: "),
+        ("workers = \n", "hostk8s-agent.toml: "),
+    ],
+)
+def test_a_wrong_setting_is_named(workspace: Workspace, text: str, words: str) -> None:
+    """All wrong ones at once, and where to put them right."""
+    (workspace.root / SETTINGS_FILE_NAME).write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=words) as raised:
+        load_settings(workspace)
+    assert SETTINGS_FILE_NAME in raised.value.hint
+
+
+def test_a_value_that_is_wrong_is_not_repeated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret that was put into the wrong variable must not reach a log."""
+    monkeypatch.setenv("HOSTK8S_AGENT_WORKERS", "hunter2")
+    with pytest.raises(SettingsError) as raised:
+        load_settings(workspace)
+    assert "hunter2" not in str(raised.value)

@@ -1,0 +1,66 @@
+"""The records: what was known survives a restart, and a broken file costs nothing but that."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hostk8s_agent.reconcile.recording import Recorder
+from hostk8s_agent.status.model import StackStatus
+from hostk8s_agent.status.records import DATABASE_NAME, Records, StackRecord, load_last_known
+
+SAMPLE = StackRecord("sample", {"name": "sample", "state": "Ready"}, b"apiVersion: hostk8s.io/v1\n")
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    """Statuses, contract texts and facts come back as they were."""
+    with closing(Records(tmp_path / "state")) as records:
+        records.save_stacks([SAMPLE, StackRecord("old", {}, b"")], removed=[])
+        records.save_stacks([], removed=["old"])
+        records.save_fact("docker.engine_id", "ABC")
+    with closing(Records(tmp_path / "state")) as records:
+        assert records.load_stacks() == {"sample": SAMPLE}
+        assert records.load_facts() == {"docker.engine_id": "ABC"}
+
+
+def test_a_command_reads_what_the_agent_last_knew(tmp_path: Path) -> None:
+    """`status` without an agent has the last known state, also while an agent writes."""
+    with closing(Records(tmp_path)) as records:
+        records.save_stacks([SAMPLE], removed=[])
+        assert load_last_known(tmp_path / DATABASE_NAME) == {"sample": dict(SAMPLE.status)}
+
+
+def test_no_records_and_broken_records_are_nothing_known(tmp_path: Path) -> None:
+    """A command never fails for a state file that is not there or not one."""
+    assert load_last_known(tmp_path / DATABASE_NAME) == {}
+    (tmp_path / DATABASE_NAME).write_bytes(b"not a database at all")
+    assert load_last_known(tmp_path / DATABASE_NAME) == {}
+
+
+def test_records_of_a_newer_agent_are_refused(tmp_path: Path) -> None:
+    """An older agent must not write into a format that it does not know."""
+    with closing(Records(tmp_path)):
+        pass
+    with closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection:
+        connection.execute("PRAGMA user_version=99")
+    with pytest.raises(sqlite3.DatabaseError, match="has format 99"):
+        Records(tmp_path)
+
+
+def test_the_recorder_writes_what_is_left_when_it_stops(tmp_path: Path) -> None:
+    """An orderly stop loses nothing."""
+    recorder = Recorder(Records(tmp_path))
+    recorder.start()
+    recorder.record(StackStatus("a", "f", "Ready", "well"), b"text")
+    recorder.record(StackStatus("b", "f", "Ready", "well"), b"")
+    recorder.forget("b")
+    recorder.record_fact("cluster.uid", "1-2-3")
+    recorder.stop()
+    with closing(Records(tmp_path)) as records:
+        loaded = records.load_stacks()
+        assert {name: record.contract for name, record in loaded.items()} == {"a": b"text"}
+        assert loaded["a"].status["message"] == "well"
+        assert records.load_facts() == {"cluster.uid": "1-2-3"}

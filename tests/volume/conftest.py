@@ -1,0 +1,196 @@
+"""The real engine, a volume of each test's own, and the three ways in."""
+
+from __future__ import annotations
+
+import secrets
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hostk8s_agent.volume.access import AccessKind
+from hostk8s_agent.volume.direct import DirectAccess
+from hostk8s_agent.volume.endpoint import DockerEndpoint
+from hostk8s_agent.volume.engine import Engine
+from hostk8s_agent.volume.helper_container import HelperContainerAccess
+from hostk8s_agent.volume.helper_life import HelperPlace, remove_helpers
+from hostk8s_agent.volume.host_directory import HostDirectoryAccess
+
+Access = DirectAccess | HelperContainerAccess | HostDirectoryAccess
+
+
+@dataclass(frozen=True)
+class Place:
+    """A way in, and where the tests see the same directories without it."""
+
+    access: Access
+    root: Path
+
+
+@dataclass(frozen=True)
+class OwnVolume:
+    """A Docker volume of one test's own."""
+
+    engine: Engine
+    name: str
+    workspace: str
+    root: Path
+
+    @property
+    def helper(self) -> HelperPlace:
+        """Whose helper container works on it."""
+        return HelperPlace(self.workspace, self.name)
+
+    def list_containers(self) -> list[dict[str, Any]]:
+        """Its helper containers, those of streams included."""
+        filters = {"label": [f"{key}={value}" for key, value in self.helper.labels.items()]}
+        found: list[dict[str, Any]] = self.engine.client.containers(all=True, filters=filters)
+        return found
+
+    def list_helpers(self) -> list[str]:
+        """The IDs of its helper containers, those of streams included."""
+        return [one["Id"] for one in self.list_containers()]
+
+
+@pytest.fixture(scope="session")
+def docker(engine: str) -> Iterator[Engine]:
+    """A connection to the real engine."""
+    with closing(Engine(DockerEndpoint(engine, "settings"))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_volume(docker: Engine) -> Iterator[OwnVolume]:
+    """A fresh volume, gone after the test with its helper containers."""
+    name = f"volume-test-{secrets.token_hex(6)}"
+    root = Path(docker.create_volume(name, {}).mountpoint)
+    volume = OwnVolume(docker, name, f"workspace-{name}", root)
+    try:
+        yield volume
+    finally:
+        remove_helpers(docker, volume.helper)
+        if docker.find_volume(name) is not None:
+            docker.client.remove_volume(name, force=True)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("direct", marks=pytest.mark.engine),
+        pytest.param("helper-container", marks=pytest.mark.engine),
+        "host-directory",
+    ]
+)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Each of the three ways in, on a volume of its own."""
+    kind: AccessKind = request.param
+    root = tmp_path / "pv"
+    access: Access
+    if kind == "host-directory":
+        root.mkdir(mode=0o755)
+        access = HostDirectoryAccess(root)
+    else:
+        volume: OwnVolume = request.getfixturevalue("own_volume")
+        root = volume.root
+        access = DirectAccess(root) if kind == "direct" else HelperContainerAccess(volume.engine, volume.helper)
+    try:
+        yield Place(access, root)
+    finally:
+        access.close()
+
+
+class EngineProxy:
+    """A Unix socket that forwards to the real engine, and that a test starts and stops like an engine.
+
+    `accepted` counts the connections. A frozen one accepts and reads, and never answers. `replaced_bytes` are
+    an old and a new word, of equal length, in the engine's answers.
+    """
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self.path, self.target = path, target
+        self.accepted = 0
+        self.is_frozen = False
+        self.replaced_bytes = (b"", b"")
+        self._pairs: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener: socket.socket | None = None
+
+    def start(self) -> None:
+        """Listen, on a new socket file."""
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self._listener.listen()
+        self._spawn(self._accept, self._listener)
+
+    def stop(self) -> None:
+        """Close everything and remove the socket file, as an engine that ends does."""
+        if self._listener is None:
+            return
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._listener = None
+        for one in self._pairs:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+        for thread in self._threads:
+            thread.join()
+        for one in self._pairs:
+            one.close()
+        self._pairs, self._threads = [], []
+        self.path.unlink()
+
+    def _spawn(self, target: Callable[..., None], *arguments: socket.socket) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(str(self.target))
+            self._pairs += [client, server]
+            self._spawn(self._forward, client, server)
+
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(client, selectors.EVENT_READ, server)
+            selector.register(server, selectors.EVENT_READ, client)
+            while True:
+                for key, _ in selector.select():
+                    source, other = key.fileobj, key.data
+                    assert isinstance(source, socket.socket)
+                    try:
+                        chunk = source.recv(1 << 16)
+                        if chunk and not self.is_frozen:
+                            other.sendall(chunk.replace(*self.replaced_bytes) if self.replaced_bytes[0] else chunk)
+                    except OSError:
+                        chunk = b""
+                    if not chunk:
+                        for one in (client, server):
+                            try:
+                                one.shutdown(socket.SHUT_RDWR)
+                            except OSError:
+                                continue
+                        return
+
+
+@pytest.fixture
+def proxy(engine: str, tmp_path: Path) -> Iterator[EngineProxy]:
+    """A proxy that is not started yet."""
+    made = EngineProxy(tmp_path / "engine.sock", Path(engine.removeprefix("unix://")))
+    try:
+        yield made
+    finally:
+        made.stop()
