@@ -6,11 +6,13 @@ import base64
 import http.client
 import json
 import re
+import socket
 import ssl
 import subprocess
 import time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -78,8 +80,10 @@ class RawConnection:
 
     def interrupt(self) -> None:
         """End a stream that another thread reads."""
-        if self._http.sock is not None:
-            self._http.sock.shutdown(2)
+        # The server may have ended it before, or be gone.
+        with suppress(OSError):
+            if self._http.sock is not None:
+                self._http.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""

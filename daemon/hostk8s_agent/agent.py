@@ -29,13 +29,13 @@ from hostk8s_agent.status.model import (
     WatchStatus,
     parse_stack_status,
 )
-from hostk8s_agent.status.records import Records, StackRecord
+from hostk8s_agent.status.records import Records, find_holders
 from hostk8s_agent.watch.scan import ScanResult, scan_contract_files
 from hostk8s_agent.watch.watcher import ContractWatcher
 from hostk8s_agent.workspace import Workspace, state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.plan.desired import ObjectKey
@@ -70,7 +70,7 @@ class Agent:
         self._book = ContractBook(
             workspace,
             last_good={name: record.contract for name, record in self._remembered.items() if record.contract},
-            holders=_find_holders(self._remembered),
+            holders=find_holders({name: record.status for name, record in self._remembered.items()}),
         )
         self._reconciler = StackReconciler(
             workspace,
@@ -236,16 +236,3 @@ class Agent:
     def _run_resync(self) -> None:
         while not self._stopping.wait(self._resync_interval_seconds):
             self._controller.enqueue((stack.name for stack in self._board.stacks()), is_urgent=False)
-
-
-def _find_holders(remembered: Mapping[str, StackRecord]) -> dict[str, str]:
-    """Return which stack held which path and PersistentVolume at the last stop."""
-    held: dict[str, str] = {}
-    for name, record in remembered.items():
-        for directory in record.status.get("directories", ()):
-            if directory.get("state") == "Ready":
-                held[directory["path"]] = name
-        for volume in record.status.get("volumes", ()):
-            if volume.get("phase"):
-                held[volume["name"]] = name
-    return held

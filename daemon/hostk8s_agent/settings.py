@@ -51,15 +51,11 @@ class Settings(BaseSettings):
     ] = "auto"
     docker_endpoint: Annotated[
         str | None,
-        Field(
-            description="The engine, as unix:///path or tcp://host. Unset: DOCKER_HOST, the context, known sockets."
-        ),
+        Field(description="The engine, as unix:///path or tcp://host. Unset: DOCKER_HOST, the context, known sockets."),
     ] = None
     allow_remote_docker: Annotated[
         bool,
-        Field(
-            description="Whether an engine elsewhere may be used. Off: a changed Docker context must not move data."
-        ),
+        Field(description="Whether an engine elsewhere may be used. Off: a changed Docker context must not move data."),
     ] = False
     kubeconfig: Annotated[
         Path | None,
@@ -121,7 +117,9 @@ def load_settings(workspace: Workspace) -> Settings:
             "; ".join(wrong), hint=f"mend {SETTINGS_FILE_NAME} or the variable {ENVIRONMENT_PREFIX}<NAME>"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{SETTINGS_FILE_NAME}: {error}", hint=f"mend {SETTINGS_FILE_NAME}: it must be TOML in UTF-8") from error
+        raise SettingsError(
+            f"{SETTINGS_FILE_NAME}: {error}", hint=f"mend {SETTINGS_FILE_NAME}: it must be TOML in UTF-8"
+        ) from error
     except OSError as error:
         raise SettingsError(
             f"{SETTINGS_FILE_NAME} cannot be read: {error.strerror}", hint="make it a readable file"

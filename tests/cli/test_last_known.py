@@ -55,6 +55,21 @@ def test_without_an_agent_the_contracts_and_the_last_known_state_are_shown(
     assert set(airflow) == set(live["stacks"][0])
 
 
+def test_without_an_agent_a_conflict_is_decided_by_who_held_what(
+    run: Callable[..., Any], workspace: Workspace, agent: Any, write_contract: Callable[..., Path]
+) -> None:
+    """The stack that had the path keeps it, as the agent would decide; only the other is Blocked."""
+    write_contract("foundation/airflow", path="/mnt/pv/airflow/logs")
+    write_contract("aaa", path="/mnt/pv/airflow/logs")
+    remember(workspace, render_agent_status(agent.status())["stacks"][0])
+    stacks = json.loads(run("status", "-o", "json").out)["stacks"]
+    assert [(stack["name"], stack["state"], len(stack["problems"])) for stack in stacks] == [
+        ("aaa", "Blocked", 1),
+        ("foundation/airflow", "Pending", 1),
+    ]
+    assert stacks[1]["message"] == "was Ready at 2025-01-31T08:00:00.000Z; no agent is running"
+
+
 def test_without_an_agent_a_damaged_state_is_no_obstacle(
     run: Callable[..., Any], workspace: Workspace, write_contract: Callable[..., Path]
 ) -> None:

@@ -374,6 +374,7 @@ class FreezingProxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._frozen = threading.Event()
+        self._swallowed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
@@ -383,6 +384,10 @@ class FreezingProxy:
     def freeze(self) -> None:
         """Say nothing from now on, on any connection."""
         self._frozen.set()
+
+    def has_swallowed(self) -> bool:
+        """Whether it has kept anything to itself yet."""
+        return self._swallowed.is_set()
 
     def thaw(self) -> None:
         """Pass everything through again, on new connections."""
@@ -421,6 +426,8 @@ class FreezingProxy:
             while chunk := one.recv(65536):
                 # A connection that has swallowed something stays dead.
                 was_frozen = was_frozen or self._frozen.is_set()
+                if was_frozen:
+                    self._swallowed.set()
                 if not was_frozen:
                     other.sendall(chunk)
             if not was_frozen:

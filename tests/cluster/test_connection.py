@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from hostk8s_agent.cluster.connection import STATE_CHANGED
 from hostk8s_agent.cluster.errors import ClusterUnavailableError
+from hostk8s_agent.cluster.state import ConnectionTiming
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import ObservedClaim
 
@@ -100,7 +101,7 @@ def test_a_kubeconfig_may_come_after_the_agent(
     wait_until(lambda: connected.state == "Connected")
 
     assert (raised.value.problem.code, raised.value.retryable, requests) == ("KubeconfigMissing", True, 0)
-    assert connected.changes == ["NoKubeconfig", "Connecting", "Connected"]
+    wait_until(lambda: connected.changes == ["NoKubeconfig", "Connecting", "Connected"], "each change is told once")
 
 
 def test_a_kubeconfig_cut_short_does_not_end_a_connection(
@@ -216,10 +217,24 @@ def test_a_silent_peer_is_noticed_and_recovered_from(
 def test_stopping_does_not_wait_for_a_silent_peer(
     connect: Connect, proxied_kubeconfig: Path, proxy: FreezingProxy, wait_until: Wait
 ) -> None:
-    """Also a TLS handshake that the peer does not go on with is broken off (the fixture measures)."""
+    """Also a TLS handshake that the peer does not go on with is broken off, long before its timeout."""
     proxy.freeze()
-    connected = connect(proxied_kubeconfig)
-    wait_until(lambda: connected.connection.state().server != "", "an attempt is under way")
+    connected = connect(proxied_kubeconfig, ConnectionTiming(connect_timeout=60.0, read_timeout=60.0))
+    wait_until(proxy.has_swallowed, "the handshake has begun")
+    began = time.monotonic()
+    connected.connection.stop()
+
+    assert time.monotonic() - began < 1.0
+
+
+def test_stopping_does_not_wait_for_the_end_of_a_watch(connect: Connect, kubeconfig: Path, wait_until: Wait) -> None:
+    """Watches that wait for the next event are broken off."""
+    connected = connect(kubeconfig, ConnectionTiming())
+    wait_until(lambda: connected.count("watch") == 3, "all is watched")
+    began = time.monotonic()
+    connected.connection.stop()
+
+    assert time.monotonic() - began < 1.0
 
 
 def test_no_secret_reaches_the_log(connect: Connect, own_kubeconfig: Path, wait_until: Wait) -> None:

@@ -300,7 +300,7 @@ def test_a_cluster_that_was_made_again_behind_the_same_address_is_noticed(
     assert before == {KEY}
     assert connected.connection.observe_objects("stack", [KEY]) == {}
     assert CLUSTER_REPLACED in [one["event"] for one in logs]
-    assert connected.changes[-2:] == ["Connecting", "Connected"]
+    wait_until(lambda: connected.changes[-2:] == ["Connecting", "Connected"], "the change is told")
 
 
 def test_a_stalled_server_is_a_state_and_not_a_wait(

@@ -131,6 +131,18 @@ def test_a_cluster_restored_to_an_older_state_is_believed() -> None:
     assert {KEY: volume(50)} == mirror.find_objects([KEY])
 
 
+def test_another_clusters_mirror_begins_empty() -> None:
+    """Nothing of a former cluster, not even in an index, is left."""
+    mirror = Mirror()
+    mirror.observe_object(volume(5, claim="ns/c"))
+    mirror.observe_claim(("ns", "c"), claim("c", "a"))
+    mirror.clear()
+
+    assert mirror.find_objects([KEY]) == {}
+    assert (mirror.find_claims_of_volume("a"), mirror.find_claims_of_class("sc")) == ((), ())
+    assert mirror.observe_claim(("ns", "c"), claim("c")) == set()
+
+
 def test_claims_are_found_by_the_volume_and_the_class_that_they_name() -> None:
     """The indexes follow a claim that is bound to another volume, and one that goes."""
     mirror = Mirror()

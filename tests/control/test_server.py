@@ -258,6 +258,7 @@ def test_an_agent_that_was_started_with_another_environment_is_found(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(place / "run"))
     assert ControlClient(workspace).status()["agent"]["state"] == "Running"
     server.stop()
+    server.place.parent.rmdir()
 
 
 def test_an_agent_whose_socket_cannot_be_found_is_told_from_none(workspace: Workspace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -47,7 +48,13 @@ class Site:
         self.log = folder / "agent.log"
         # Every name of a test is its own: several tests share one cluster.
         self.prefix = f"e2e-{secrets.token_hex(3)}"
-        self.environment = {**os.environ, "HOME": str(folder), "NO_COLOR": "1", "HOSTK8S_AGENT_LOG_FORMAT": "json"}
+        self.environment = {
+            **os.environ,
+            "HOME": str(folder),
+            "NO_COLOR": "1",
+            "PYTHONFAULTHANDLER": "1",
+            "HOSTK8S_AGENT_LOG_FORMAT": "json",
+        }
         self._wait_until = wait_until
         self._agent: subprocess.Popen[bytes] | None = None
 
@@ -102,9 +109,10 @@ class Site:
         try:
             return self._agent.wait(20)
         except subprocess.TimeoutExpired:
-            self._agent.kill()
+            # Let it say where each of its threads hangs (PYTHONFAULTHANDLER).
+            self._agent.send_signal(signal.SIGABRT)
             self._agent.wait()
-            raise
+            raise AssertionError(self.log.read_text(encoding="utf-8")) from None
         finally:
             self._agent = None
 
@@ -153,6 +161,20 @@ class Site:
     def codes(self, stack: str) -> list[str]:
         """The codes of the stack's problems."""
         return [problem["code"] for problem in self.stack(stack)["problems"]]
+
+    def wait_for_codes(self, stack: str, *codes: str) -> dict[str, Any]:
+        """Wait until the stack has just these problems: at a start it waits for Docker and the cluster first."""
+        self._wait_until(lambda: self.codes(stack) == list(codes), f"{stack} has the problems {codes}")
+        return self.stack(stack)
+
+    def wait_until_connected(self) -> None:
+        """Wait until the agent has its volume and its cluster."""
+
+        def is_connected() -> bool:
+            status = self.status()
+            return bool(status["docker"]["state"] == status["cluster"]["state"] == "Connected")
+
+        self._wait_until(is_connected, "connected to both")
 
 
 @pytest.fixture

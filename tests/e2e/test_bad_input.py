@@ -118,6 +118,7 @@ def test_a_symlink_in_the_volume_is_neither_followed_nor_removed(
     """Blocked in words, no volume leads to it, and neither the link nor what it points to is touched."""
     real_site.environment["HOSTK8S_AGENT_VOLUME_ACCESS"] = access
     real_site.start()
+    real_site.wait_until_connected()
     stack = f"{real_site.prefix}-link"
     volume = real_site.environment["HOSTK8S_AGENT_VOLUME_NAME"]
     directory = directory_of(real_site, docker_engine, stack)
@@ -238,8 +239,11 @@ def test_a_kubeconfig_that_is_cut_short_is_named_and_recovered_from(real_site: A
     real_site.start()
     stack = f"{real_site.prefix}-cut"
     real_site.save(stack)
-    pending = real_site.wait_for(stack, "Pending")
-    assert pending["problems"][0]["code"].startswith("Kubeconfig")
+    real_site._wait_until(
+        lambda: real_site.codes(stack) and all(code.startswith("Kubeconfig") for code in real_site.codes(stack)),
+        "the kubeconfig is named",
+    )
+    assert real_site.stack(stack)["state"] == "Pending"
     file.write_text(whole, encoding="utf-8")
     real_site.wait_for(stack, "Ready")
 
@@ -251,8 +255,8 @@ def test_docker_that_is_not_there_is_waited_for(real_site: Any, docker_engine: A
     real_site.start()
     stack = f"{real_site.prefix}-nodocker"
     real_site.save(stack)
-    pending = real_site.wait_for(stack, "Pending")
-    assert [one["code"] for one in pending["problems"]] == ["EngineUnreachable"]
+    real_site.wait_for(stack, "Pending")
+    real_site.wait_for_codes(stack, "EngineUnreachable")
     assert cluster.get("pv", f"hostk8s-{stack}-one-pv") == {}
     late.symlink_to(docker_engine.host.removeprefix("unix://"))
     real_site.wait_for(stack, "Ready")
@@ -262,7 +266,7 @@ def test_docker_that_is_not_there_is_waited_for(real_site: Any, docker_engine: A
     ("old", "new", "code"),
     [
         ("storageClass:", "storageclass:", "ContractFieldUnknown"),
-        ("size: 1Gi", "size: -1Gi", "QuantityInvalid"),
+        ("size: 1Gi", "size: -1Gi", "SizeOutOfRange"),
         ("owner: 26:26", "owner: postgres", "OwnerInvalid"),
         ("name: {stack}", "name: other", "NameMismatch"),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from hostk8s_agent import __version__
+from hostk8s_agent.status.records import load_last_known
 
 
 def test_a_save_makes_the_directory_and_writes_the_objects(site: Any) -> None:
@@ -35,8 +36,23 @@ def test_an_edit_is_followed(site: Any) -> None:
     site.save("sample", permissions="0700", size="2Gi")
     directory = site.root / "data/pv" / site.prefix / "sample/one"
     site._wait_until(lambda: oct(directory.stat().st_mode) == "0o40700", "the new mode")
+    site._wait_until(lambda: site.stack("sample")["volumes"][0]["capacity"] == "2Gi", "the new size")
     site.wait_for("sample", "Ready")
-    assert site.stack("sample")["volumes"][0]["capacity"] == "2Gi"
+
+
+def test_a_changed_path_is_followed_in_the_file(site: Any) -> None:
+    """What Kubernetes would not let anyone change is no obstacle in a file, and the old directory keeps its data."""
+    site.start()
+    site.save("sample")
+    site.wait_for("sample", "Ready")
+    kept = site.root / "data/pv" / site.prefix / "sample/one/data"
+    kept.write_text("precious", encoding="utf-8")
+    path = f"/mnt/pv/{site.prefix}/elsewhere"
+    site.save("sample", path=path)
+    site._wait_until(lambda: site.stack("sample")["directories"][0]["path"] == path, "the new path")
+    site.wait_for("sample", "Ready")
+    assert path in (site.root / "data/manifests/sample.yaml").read_text(encoding="utf-8")
+    assert kept.read_text(encoding="utf-8") == "precious"
 
 
 def test_the_first_lines_say_where_things_go_and_what_to_edit(site: Any) -> None:
@@ -110,7 +126,7 @@ def test_a_crash_forgets_no_good_contract(site: Any) -> None:
     site.start()
     site.save("sample")
     site.wait_for("sample", "Ready")
-    site._wait_until(lambda: "sample" in _recorded(site), "the record is on disk")
+    site._wait_until(lambda: _recorded(site).get("sample", {}).get("state") == "Ready", "the record is on disk")
     site.kill()
     site.save("sample", text="apiVersion: nonsense\n")
     directory = site.root / "data/pv" / site.prefix / "sample/one"
@@ -121,9 +137,9 @@ def test_a_crash_forgets_no_good_contract(site: Any) -> None:
     assert directory.is_dir()
 
 
-def _recorded(site: Any) -> str:
+def _recorded(site: Any) -> dict[str, Any]:
     [database] = Path(site.environment["XDG_STATE_HOME"]).rglob("state.db")
-    return database.read_bytes().decode("latin-1")
+    return load_last_known(database)
 
 
 def test_stacks_at_any_depth_appear_move_and_vanish(site: Any) -> None:

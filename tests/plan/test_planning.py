@@ -383,3 +383,11 @@ class TestObjectsOfOthers:
         wanted = find(desired, DAGS_VOLUME)
         observed = with_object(in_place(), wanted, managers=(FieldManager("kubectl-replace", "Update"),))
         assert plan_stack(desired, observed).is_empty
+
+
+def test_nothing_is_immutable_in_a_file(desired: DesiredState, in_place: InPlace) -> None:
+    """Without a cluster a changed path is simply written."""
+    wanted = find(desired, DAGS_VOLUME)
+    manifest = changed(wanted, "/mnt/pv/old", "spec", "hostPath", "path")
+    [action] = plan_stack(desired, with_object(in_place(), wanted, manifest=manifest, is_in_file=True)).objects
+    assert [one.field for one in action.drift] == ["spec.hostPath.path"]

@@ -154,7 +154,7 @@ def test_a_link_that_appears_between_the_look_and_the_write_is_not_replaced(own_
         while not stop.is_set():
             path.mkdir()
             path.rmdir()
-            path.symlink_to("/etc")
+            path.symlink_to("target")
             path.unlink()
 
     def swap_until_it_is_kept() -> None:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hostk8s_agent.watch import CONTRACT_NAME, ContractWatcher, ScanResult
+from hostk8s_agent.watch.contract_files import CONTRACT_NAME
 from hostk8s_agent.watch.inotify import InotifySource
 from hostk8s_agent.watch.observer import ObserverSource
 from hostk8s_agent.watch.reporter import GONE_SETTLE_SECONDS
+from hostk8s_agent.watch.scan import ScanResult
+from hostk8s_agent.watch.watcher import ContractWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

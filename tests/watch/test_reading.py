@@ -99,7 +99,7 @@ def test_nothing_at_all_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_dangling_link_says_that_it_is_a_link(tmp_path: Path) -> None:
-    """ "No such file" about a name that `ls` shows would puzzle anyone."""
+    """A name that `ls` shows must not be called absent: that would puzzle anyone."""
     (tmp_path / "contract").symlink_to("nowhere")
     with pytest.raises(ContractError) as caught:
         read_contract_file(tmp_path / "contract", SHOWN_AS)
@@ -114,7 +114,7 @@ def test_a_link_to_itself_is_unreadable(tmp_path: Path) -> None:
 
 
 def test_a_file_whose_reading_fails_is_unreadable() -> None:
-    """Unreadable is never absent. (Permissions stop nobody who is root, an I/O error does.)"""
+    """Unreadable is never absent. Permissions stop nobody who is root, an I/O error does."""
     assert code_of(Path("/proc/self/mem")) == "ContractFileUnreadable"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.watch.conftest import write_contract
 
-from hostk8s_agent.watch import CONTRACT_NAME
+from hostk8s_agent.watch.contract_files import CONTRACT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable

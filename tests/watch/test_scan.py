@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.watch.conftest import run_unprivileged, write_contract
 
-from hostk8s_agent.watch import CONTRACT_NAME, ScanResult, scan_contract_files
+from hostk8s_agent.watch.contract_files import CONTRACT_NAME
+from hostk8s_agent.watch.scan import ScanResult, scan_contract_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from tests.watch.conftest import DEADLINE_SECONDS, Watched, run_unprivileged, write_contract
 
-from hostk8s_agent.watch import CONTRACT_NAME, ScanResult
 from hostk8s_agent.watch.canary import CANARY_PREFIX
+from hostk8s_agent.watch.contract_files import CONTRACT_NAME
 from hostk8s_agent.watch.inotify import InotifySource
+from hostk8s_agent.watch.scan import ScanResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hostk8s_agent.contract import reading
 from hostk8s_agent.contract.conflicts import ClaimIndex
 from hostk8s_agent.contract.parsing import parse_contract
-from hostk8s_agent.contract.reading import Mapping, Scalar, read_document
 from hostk8s_agent.contract.reporting import Report, UnreadableError
 from hostk8s_agent.errors import ContractError, Problem
 from hostk8s_agent.watch.reading import read_contract_file
 from hostk8s_agent.watch.scan import scan_contract_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from hostk8s_agent.contract.conflicts import Conflict
     from hostk8s_agent.contract.model import Contract
     from hostk8s_agent.contract.reading import Node
     from hostk8s_agent.watch.scan import ScanResult
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 class LoadedContracts:
     """All contracts of a workspace. `contracts` are the valid ones; `problems` concern no stack alone.
 
-    `problems_by_stack` holds, in the order of the stacks, each file's own problems or, for a valid one, its conflicts.
+    `invalid` holds the problems of each file that is not valid, `conflicts` what the stack of each other one is told.
     """
 
     contracts: dict[str, Contract]
-    problems_by_stack: dict[str, tuple[Problem, ...]]
+    invalid: dict[str, tuple[Problem, ...]]
+    conflicts: dict[str, tuple[Conflict, ...]]
     problems: tuple[Problem, ...]
     files: dict[str, str] = field(default_factory=dict)
     scan: ScanResult | None = None
@@ -45,20 +47,23 @@ class LoadedContracts:
         return self.scan is not None and self.scan.may_hide(stack)
 
 
-def load_contracts(workspace: Workspace) -> LoadedContracts:
-    """Read every contract of the workspace. Raises nothing: what is wrong is in the result."""
+def load_contracts(workspace: Workspace, holders: Mapping[str, str] | None = None) -> LoadedContracts:
+    """Read every contract of the workspace. Raises nothing: what is wrong is in the result.
+
+    `holders` says which stack holds which path and PersistentVolume already, and so keeps it in a conflict.
+    """
     scan = scan_contract_files(workspace.stacks_root)
     files = {stack: workspace.relative(file.path) for stack, file in scan.files.items()}
     contracts: dict[str, Contract] = {}
-    problems_by_stack: dict[str, tuple[Problem, ...]] = {}
+    invalid: dict[str, tuple[Problem, ...]] = {}
     for stack, file in scan.files.items():
         try:
             contracts[stack] = load_contract(file.path, files[stack], stack)
         except ContractError as error:
-            problems_by_stack[stack] = error.problems
-    problems_by_stack |= find_conflicts(contracts.values())
+            invalid[stack] = error.problems
+    conflicts = find_conflicts(contracts.values(), holders)
     problems = tuple(relate(problem, workspace) for problem in scan.problems)
-    return LoadedContracts(contracts, problems_by_stack, problems, files, scan)
+    return LoadedContracts(contracts, invalid, conflicts, problems, files, scan)
 
 
 def load_contract(path: Path, shown_as: str, stack: str) -> Contract:
@@ -69,26 +74,28 @@ def load_contract(path: Path, shown_as: str, stack: str) -> Contract:
 def find_declared_name(path: Path) -> str | None:
     """Return what `metadata.name` of a contract file says, None where it says nothing that can be read."""
     try:
-        root = read_document(read_contract_file(path, str(path)), Report(str(path)))
+        root = reading.read_document(read_contract_file(path, str(path)), Report(str(path)))
     except (ContractError, UnreadableError):
         return None
     name = _find_value(_find_value(root, "metadata"), "name")
-    return name.text if isinstance(name, Scalar) and not name.is_null else None
+    return name.text if isinstance(name, reading.Scalar) and not name.is_null else None
 
 
 def _find_value(node: Node | None, key: str) -> Node | None:
-    pairs = node.pairs if isinstance(node, Mapping) else ()
+    pairs = node.pairs if isinstance(node, reading.Mapping) else ()
     return next((value for name, value in pairs if name.text == key), None)
 
 
-def find_conflicts(contracts: Iterable[Contract]) -> dict[str, tuple[Problem, ...]]:
-    """Return, for each stack that has a part in a conflict, what it is told."""
-    index, stacks = ClaimIndex(), []
+def find_conflicts(
+    contracts: Iterable[Contract], holders: Mapping[str, str] | None = None
+) -> dict[str, tuple[Conflict, ...]]:
+    """Return, for each stack that has a part in a conflict, what it is told; those that it loses first."""
+    index, stacks = ClaimIndex(holders), []
     for contract in contracts:
         index.update(contract)
         stacks.append(contract.stack)
-    found = {stack: tuple(conflict.problem for conflict in index.conflicts_of(stack)) for stack in stacks}
-    return {stack: problems for stack, problems in found.items() if problems}
+    found = {stack: index.conflicts_of(stack) for stack in stacks}
+    return {stack: conflicts for stack, conflicts in found.items() if conflicts}
 
 
 def relate(problem: Problem, workspace: Workspace) -> Problem:

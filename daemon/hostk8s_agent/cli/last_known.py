@@ -23,12 +23,13 @@ from hostk8s_agent.status.model import (
     render_agent_status,
     render_json,
 )
-from hostk8s_agent.status.records import DATABASE_NAME, load_last_known
+from hostk8s_agent.status.records import DATABASE_NAME, find_holders, load_last_known
 from hostk8s_agent.workspace import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hostk8s_agent.contract.conflicts import Conflict
     from hostk8s_agent.contract.model import Contract
     from hostk8s_agent.workspace import Workspace
 
@@ -44,13 +45,17 @@ def load_last_known_status(workspace: Workspace, stack: str | None) -> tuple[Doc
     With `stack`, just that stack is in it. Raises `UnknownStackError` when there is none of that name.
     """
     known = load_last_known(state_folder(workspace) / DATABASE_NAME)
-    loaded = load_contracts(workspace)
+    loaded = load_contracts(workspace, find_holders(known))
     stacks = {
         name: _describe_contract(name, contract, loaded.file_of(name), known.get(name))
         for name, contract in loaded.contracts.items()
     }
-    for name, problems in loaded.problems_by_stack.items():
-        stacks[name] = _describe_problems(name, loaded.file_of(name), problems, stacks.get(name))
+    for name, conflicts in loaded.conflicts.items():
+        stacks[name] = _add_conflicts(stacks[name], conflicts)
+    for name, problems in loaded.invalid.items():
+        stacks[name] = render_json(
+            StackStatus(name, loaded.file_of(name), "Invalid", problems[0].message, problems=problems)
+        )
     for name in known.keys() - stacks.keys():
         stacks[name] = _describe_gone(known[name], may_be_hidden=loaded.may_hide(name))
     names = sorted(stacks)
@@ -124,13 +129,11 @@ def _describe_volume(
     )
 
 
-def _describe_problems(name: str, file: str, problems: tuple[Problem, ...], stack: Document | None) -> Document:
-    """A contract with problems: of its own (then nothing else is known), or with other contracts."""
-    if stack is not None:
-        # Which of the two stacks keeps what both claim depends on who holds it, and an agent alone decides that.
-        return {**stack, "problems": render_json(problems), "message": f"{problems[0].message}; {NOT_RUNNING}"}
-    rendered: Document = render_json(StackStatus(name, file, "Invalid", problems[0].message, problems=problems))
-    return rendered
+def _add_conflicts(stack: Document, conflicts: tuple[Conflict, ...]) -> Document:
+    """Tell a stack of its conflicts. One that loses a claim is Blocked by it, whoever runs."""
+    told = {**stack, "problems": render_json([conflict.problem for conflict in conflicts])}
+    lost = next((conflict for conflict in conflicts if conflict.is_blocked), None)
+    return told if lost is None else {**told, "state": "Blocked", "message": lost.problem.message}
 
 
 def _describe_gone(known: Document, *, may_be_hidden: bool) -> Document:

@@ -16,8 +16,9 @@ from hostk8s_agent.watch.scan import scan_contract_files
 from hostk8s_agent.workspace import CONTRACT_FILE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from hostk8s_agent.contract.conflicts import Conflict
     from hostk8s_agent.contract.model import Contract
 
 # A contract's stack is the path below the nearest folder of one of these names: `software/stacks/` in a workspace,
@@ -47,8 +48,8 @@ def validate(paths: Sequence[Path], output: OutputFormat, workspace: Path | None
 
 def _judge_workspace(directory: Path | None) -> _Found:
     loaded = load_contracts(choose_workspace(directory))
-    own = tuple(problem for problems in loaded.problems_by_stack.values() for problem in problems)
-    return _Found(len(loaded.files), (*loaded.problems, *own))
+    invalid = (problem for problems in loaded.invalid.values() for problem in problems)
+    return _Found(len(loaded.files), (*loaded.problems, *invalid, *_tell(loaded.conflicts)))
 
 
 def _judge_paths(paths: Sequence[Path]) -> _Found:
@@ -68,9 +69,11 @@ def _judge_paths(paths: Sequence[Path]) -> _Found:
             if contract.stack in contracts:
                 say(f"{file}: not compared with the others: {contracts[contract.stack].file} is of the same stack")
             contracts.setdefault(contract.stack, contract)
-    for conflicts in find_conflicts(contracts.values()).values():
-        problems += conflicts
-    return _Found(len(files), tuple(problems))
+    return _Found(len(files), (*problems, *_tell(find_conflicts(contracts.values()))))
+
+
+def _tell(conflicts: Mapping[str, tuple[Conflict, ...]]) -> Iterator[Problem]:
+    return (conflict.problem for of_stack in conflicts.values() for conflict in of_stack)
 
 
 def _list_files(path: Path) -> tuple[list[Path], list[Problem]]:

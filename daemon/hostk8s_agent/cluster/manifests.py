@@ -160,6 +160,7 @@ def _observe(key: ObjectKey, manifest: Mapping[str, Any]) -> ObservedObject:
         resource_version="",
         managers=(ours,),
         phase=PHASE if key.kind == "PersistentVolume" else "",
+        is_in_file=True,
     )
 
 

@@ -62,7 +62,8 @@ class ObservedObject:
     """One StorageClass or PersistentVolume as the API server has it.
 
     `manifest` is the object without `metadata.managedFields`; `phase` and `claim` (`namespace/name` of
-    `spec.claimRef`) are a PersistentVolume's, else empty; `is_terminating` says that a deletion is under way.
+    `spec.claimRef`) are a PersistentVolume's, else empty; `is_terminating` says that a deletion is under way;
+    `is_in_file` that it stands in a file because there is no cluster, where nothing is immutable.
     """
 
     key: ObjectKey
@@ -73,6 +74,7 @@ class ObservedObject:
     phase: str = ""
     claim: str = ""
     is_terminating: bool = False
+    is_in_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)

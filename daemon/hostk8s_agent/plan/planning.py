@@ -132,7 +132,7 @@ def _plan_existing(desired: DesiredObject, found: ObservedObject) -> ApplyObject
             return _blocked(desired, _explain_foreign(found, differing), differing)
     elif not drift:
         return None
-    if immutable := immutable_fields(drift):
+    if not found.is_in_file and (immutable := immutable_fields(drift)):
         return _blocked(desired, _explain_immutable(found, immutable), immutable)
     reason = _explain_drift(drift) if adopts_from is None else f"{adopts_from} made it; it is adopted"
     return ApplyObject(

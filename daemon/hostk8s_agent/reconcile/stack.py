@@ -257,5 +257,6 @@ def _held(status: StackStatus) -> list[str]:
     """The paths and PersistentVolumes that were seen in place for the stack."""
     return [
         *(directory.path for directory in status.directories if directory.state == "Ready"),
-        *(volume.name for volume in status.volumes if volume.phase),
+        # A name that another stack has won shows that stack's volume: it is blocked here, and not held.
+        *(volume.name for volume in status.volumes if volume.phase and volume.state != "Blocked"),
     ]

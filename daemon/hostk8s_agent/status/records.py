@@ -82,15 +82,26 @@ class Records:
         self._connection.close()
 
 
+def find_holders(known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Given each stack's status as JSON, return which stack held which path and PersistentVolume."""
+    held: dict[str, str] = {}
+    for name, status in known.items():
+        held |= {part["path"]: name for part in status.get("directories", ()) if part.get("state") == "Ready"}
+        volumes = (part for part in status.get("volumes", ()) if part.get("phase") and part.get("state") != "Blocked")
+        held |= {part["name"]: name for part in volumes}
+    return held
+
+
 def load_last_known(database: Path) -> dict[str, dict[str, Any]]:
     """Return each stack's last known status as JSON; empty when there is no readable database.
 
-    The file is opened read-only: a command never changes the agent's state.
+    Nothing is changed, but that what a crash left half written is taken back (SQLite's hot journal), which a
+    connection that may not write could not do.
     """
     if not database.is_file():
         return {}
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
             rows = connection.execute("SELECT name, status FROM stacks").fetchall()
             return {name: json.loads(status) for name, status in rows}
     except (sqlite3.Error, ValueError):

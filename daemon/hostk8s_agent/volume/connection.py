@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hostk8s_agent.volume.access import VolumeAccess
+    from hostk8s_agent.volume.engine import EngineIdentity
 
 log = structlog.get_logger()
 
@@ -167,16 +168,9 @@ class VolumeConnection:
 
     def _supervise(self, link: DockerLink) -> None:
         """Serve the link until it is lost or the agent stops."""
-        identity = link.identity
         checks = 0
         try:
-            self._publish(
-                "Connected",
-                link.access,
-                engine_id=identity.engine_id,
-                version=identity.version,
-                problem=self._warning,
-            )
+            self._publish("Connected", link.access, identity=link.identity, problem=self._warning)
             while not self._is_stopping:
                 self._wait(link.tripwire, self._pace.check_seconds)
                 if not self._is_stopping:
@@ -237,8 +231,7 @@ class VolumeConnection:
         state: ConnectionState,
         access: VolumeAccess | None,
         *,
-        engine_id: str = "",
-        version: str = "",
+        identity: EngineIdentity | None = None,
         problem: Problem | None = None,
     ) -> None:
         with self._lock:
@@ -251,8 +244,8 @@ class VolumeConnection:
                 endpoint=endpoint.url if endpoint else "",
                 origin=endpoint.origin if endpoint else "",
                 access=access.access if access else None,
-                engine_id=engine_id or before.engine_id,
-                version=version or before.version,
+                engine_id=identity.engine_id if identity else before.engine_id,
+                version=identity.version if identity else before.version,
                 problem=problem,
             )
             is_changed = _summarise(after) != _summarise(before)

@@ -141,18 +141,30 @@ class ContractWatcher:
         )
 
     def _run(self) -> None:
+        self._identity = find_identity(self._root)
+        self._scanned_at = 0.0
+        # The first turn is one that knows nothing: it sets up the watch and scans.
+        self._signals.lose_events()
         try:
-            self._establish()
-            self._scan_once()
             while not self._stopping.is_set():
                 self._signals.wake.wait(self._seconds_to_wait())
                 self._signals.wake.clear()
-                self._heartbeat = time.monotonic()
                 if not self._stopping.is_set():
-                    self._turn(self._heartbeat)
+                    self._turn_safely(time.monotonic())
         finally:
             self._close_source()
             self._identity = None
+
+    def _turn_safely(self, now: float) -> None:
+        """Outlive what nobody foresaw: the next turn begins anew, and the heartbeat stands still till one is well."""
+        try:
+            self._turn(now)
+        except Exception:
+            logger.exception("watch.turn_failed", root=str(self._root))
+            self._signals.lose_events()
+            self._stopping.wait(TICK_SECONDS)
+        else:
+            self._heartbeat = now
 
     def _turn(self, now: float) -> None:
         """One turn of the loop: whatever is due, in the order in which it may matter to the next."""
