@@ -77,8 +77,9 @@ class Check:
 class Figure:
     """One row of the table.
 
-    `rivals` holds what was measured beside it in the same run; `details` says where the time (or memory) goes, as
-    far as it was measured: shown for whoever asks why, and under each miss.
+    `rounds` says how many there were, with their unit; `rivals` holds what was measured beside it in the same run;
+    `details` says where the time (or memory) goes, as far as it was measured: for whoever asks why, and under each
+    miss.
     """
 
     work: str

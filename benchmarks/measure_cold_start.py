@@ -62,7 +62,7 @@ def measure_cold_start(trial: Trial) -> Figure:
                 turn()
     return Figure(
         work=f"cold start, {count:,} stacks with one StorageClass and one PV each, empty cluster",
-        rounds=str(trial.sizes.cold_rounds),
+        rounds=f"{trial.sizes.cold_rounds} rounds",
         measured=f"{agent}",
         rivals=render_rivals((("(a)", raw), ("(b)", kubectl))),
         checks=(

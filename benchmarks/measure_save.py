@@ -81,7 +81,7 @@ def measure_direct_save(trial: Trial) -> Figure:
         p50 = contest.saves.whole.median
         return Figure(
             work="save → StorageClass, PV and directory there; direct",
-            rounds=str(trial.sizes.rounds),
+            rounds=f"{trial.sizes.rounds} rounds",
             measured=f"{contest.saves.whole}",
             rivals=render_rivals(
                 (
@@ -107,7 +107,7 @@ def measure_helper_save(trial: Trial) -> Figure:
         p50 = contest.saves.whole.median
         return Figure(
             work="the same through the helper container",
-            rounds=str(trial.sizes.rounds),
+            rounds=f"{trial.sizes.rounds} rounds",
             measured=f"{contest.saves.whole}",
             rivals=render_rivals((("(a)", contest.raw), ("(b)", contest.kubectl))),
             checks=(Check("p50", p50, 120, "ms"),),

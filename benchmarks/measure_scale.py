@@ -51,7 +51,7 @@ def measure_scale(trial: Trial) -> Figure:
         )
         return Figure(
             work=f"one save among {FEW} and among {many_stacks:,} stacks",
-            rounds=str(rounds),
+            rounds=f"{rounds} rounds",
             measured=f"among {FEW}: {few.saves.whole}; among {many_stacks:,}: {many.saves.whole}",
             rivals=(),
             checks=(Check("of each other", ratio, 1.3, TIMES),),

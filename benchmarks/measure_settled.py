@@ -39,7 +39,7 @@ def measure_restart(trial: Trial) -> Figure:
     rounds = trial.sizes.rounds
     return Figure(
         work=f"restart with everything in place, {trial.sizes.stacks:,} stacks",
-        rounds=str(rounds),
+        rounds=f"{rounds} rounds",
         measured=f"{times}, {writes} writes in all rounds",
         rivals=(),
         checks=(Check("p50", times.median / 1000, 3, "s"), Check("writes", writes, 0, "")),
@@ -71,13 +71,11 @@ def measure_touched(trial: Trial) -> Figure:
             counter.close()
     return Figure(
         work=f"{trial.sizes.stacks:,} contracts touched without change",
-        rounds=str(trial.sizes.rounds),
+        rounds=f"{trial.sizes.rounds} rounds",
         measured=f"{requests} API calls in all rounds; {processor} of processor time a round",
         rivals=(),
         checks=(Check("API calls", requests, 0, ""),),
-        details=(
-            f"besides, in {seconds:.0f} s {heartbeats} heartbeats (the UID of kube-system), which come without saves too",
-        ),
+        details=(f"besides, {heartbeats} heartbeats in {seconds:.0f} s (the UID of kube-system), as without saves",),
     )
 
 

@@ -49,7 +49,7 @@ def measure_status(trial: Trial) -> Figure:
                     samples.add(milliseconds)
     return Figure(
         work="`status` as a whole process",
-        rounds=str(runs),
+        rounds=f"{runs} processes each",
         measured=f"p95 {render_milliseconds(few.quantile(0.95))} with {FEW} stacks (p50 {few}), "
         f"p95 {render_milliseconds(many.quantile(0.95))} with {stacks:,} (p50 {many})",
         rivals=render_rivals((("a Python that does nothing", bare), ("`kubectl get persistentvolumes`", kubectl))),

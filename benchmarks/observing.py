@@ -75,9 +75,10 @@ class Observer:
             return  # interrupted
 
     def _note(self, line: bytes, now: float) -> None:
-        event = json.loads(line)
-        if event["type"] != "ADDED":
+        # Only what was added is decoded: the observer's work is done on the processors that are measured.
+        if not line.startswith(b'{"type":"ADDED"'):
             return
+        event = json.loads(line)
         name = f"{event['object']['kind']}/{event['object']['metadata']['name']}"
         with self._lock:
             if name in self._missing:

@@ -31,7 +31,7 @@ def render_figure(figure: Figure) -> str:
     lines = [
         figure.work,
         f"  must reach  {figure.must_reach}",
-        f"  measured    {figure.measured}  ({figure.rounds} rounds)",
+        f"  measured    {figure.measured}, {figure.rounds}",
         *(f"  rival       {rival}" for rival in figure.rivals),
         *([f"  ratios      {figure.ratios}"] if figure.ratios else []),
         *(f"              {detail}" for detail in figure.details),
@@ -40,8 +40,8 @@ def render_figure(figure: Figure) -> str:
     return "\n".join(lines)
 
 
-def render_results(figures: Sequence[Figure], versions: Sequence[tuple[str, str]]) -> str:
-    """Return `results.md`."""
+def render_results(figures: Sequence[Figure], failures: Sequence[str], versions: Sequence[tuple[str, str]]) -> str:
+    """Return `results.md`. `failures` says of each measurement that could not be made why."""
     lines = [
         "# Results",
         "",
@@ -58,6 +58,8 @@ def render_results(figures: Sequence[Figure], versions: Sequence[tuple[str, str]
         row = (one.work, one.must_reach, one.measured, rivals, one.ratios or NOTHING, one.rounds, one.verdict)
         lines.append(_render_row(row))
     lines += ["", "## The machine", "", *(f"- {name}: {value}" for name, value in _describe_machine(versions)), ""]
+    if failures:
+        lines += ["## What could not be measured", "", *(f"- {failure}" for failure in failures), ""]
     missed = [figure for figure in figures if figure.misses]
     lines += ["## What was missed, and what holds it back", ""]
     if not missed:
@@ -73,10 +75,11 @@ def render_results(figures: Sequence[Figure], versions: Sequence[tuple[str, str]
     return "\n".join(lines)
 
 
-def render_misses(figures: Sequence[Figure]) -> str:
-    """Return the last lines of a run: what was missed."""
+def render_misses(figures: Sequence[Figure], failures: Sequence[str]) -> str:
+    """Return the last lines of a run: what was missed, and what could not be measured."""
     missed = [f"missed: {figure.work}: {check.miss}" for figure in figures for check in figure.misses]
-    return "\n".join(missed) if missed else "every bound was reached"
+    unmeasured = [f"not measured: {failure}" for failure in failures]
+    return "\n".join((*missed, *unmeasured)) if missed or unmeasured else "every bound was reached"
 
 
 def _render_row(cells: Sequence[str]) -> str:

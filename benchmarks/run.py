@@ -69,31 +69,46 @@ def main() -> int:
         signal.signal(number, _interrupt)
     started = time.monotonic()
     try:
-        figures, versions = _measure_all(chosen, sizes)
+        outcome = _measure_all(chosen, sizes)
     except KeyboardInterrupt:
         say("interrupted; everything is down again")
         return 130
     except (OSError, RuntimeError) as error:
-        say(f"could not be measured: {error}")
+        say(f"cannot begin: {error}")
         return 1
     say(f"took {(time.monotonic() - started) / 60:.0f} minutes")
     if output is not None:
-        output.write_text(render_results(figures, versions), encoding="utf-8")
+        output.write_text(render_results(outcome.figures, outcome.failures, outcome.versions), encoding="utf-8")
         say(f"written: {output.name}")
-    print(render_misses(figures))
-    return 0
+    print(render_misses(outcome.figures, outcome.failures))
+    return 1 if outcome.failures else 0
 
 
-def _measure_all(chosen: list[Measurement], sizes: Sizes) -> tuple[list[Figure], list[tuple[str, str]]]:
-    figures = []
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a run gave: its figures, why others could not be measured, and the versions of what was measured."""
+
+    figures: list[Figure]
+    failures: list[str]
+    versions: list[tuple[str, str]]
+
+
+def _measure_all(chosen: list[Measurement], sizes: Sizes) -> _Outcome:
+    figures: list[Figure] = []
+    failures: list[str] = []
     with Ground() as ground:
         for one in chosen:
             progress = Progress(one.name)
             progress.say(f"about {one.estimate_seconds(sizes):.0f} s")
-            figures.append(one.measure(Trial(ground, sizes, progress)))
-            print(f"{render_figure(figures[-1])}\n", flush=True)
-        versions = ground.versions()
-    return figures, versions
+            try:
+                figures.append(one.measure(Trial(ground, sizes, progress)))
+            except (OSError, RuntimeError) as error:
+                # The others are worth having: a whole run takes half an hour.
+                failures.append(f"{one.name}: {error}")
+                progress.say(f"could not be measured: {error}")
+            else:
+                print(f"{render_figure(figures[-1])}\n", flush=True)
+        return _Outcome(figures, failures, ground.versions())
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
