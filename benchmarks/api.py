@@ -14,7 +14,7 @@ from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -68,14 +68,15 @@ class RawConnection:
         """Return the body of a GET. Raises `RuntimeError` on any answer but 2xx."""
         return self._send("GET", path, None, {})
 
-    def apply(self, patch: Patch) -> None:
-        """Server-side apply of one object. Raises `RuntimeError` on any answer but 2xx."""
-        self._send("PATCH", patch.path, patch.body, {"Content-Type": "application/apply-patch+yaml"})
+    def patch(self, patch: Patch) -> None:
+        """Send one PATCH. Raises `RuntimeError` on any answer but 2xx."""
+        self._send("PATCH", patch.path, patch.body, {"Content-Type": patch.content_type})
 
     def open_stream(self, path: str) -> http.client.HTTPResponse:
         """Ask for an answer that does not end, and return it once its head has come."""
-        self._http.timeout = None
         self._http.request("GET", path, headers=self._headers)
+        # For a long time nothing may happen that is worth an event.
+        self._http.sock.settimeout(None)
         return self._http.getresponse()
 
     def interrupt(self) -> None:
@@ -99,7 +100,7 @@ class RawConnection:
 
 
 class RawPool:
-    """Eight kept-alive connections that share out what is to be sent: the bare limit."""
+    """Eight kept-alive connections that share out what is to be sent: the bare limit. Use as a context manager."""
 
     def __init__(self, server: ApiServer) -> None:
         self._connections = [server.connect() for _ in range(PARALLEL)]
@@ -109,29 +110,31 @@ class RawPool:
         """Use each connection and each thread once, so that none is opened within a measure."""
         list(self._threads.map(lambda one: one.get("/version"), self._connections))
 
-    def apply(self, patches: Sequence[Patch]) -> None:
-        """Apply all; return when all answers are in. The first share is the caller's own: no hand-over for it."""
+    def patch(self, patches: Sequence[Patch]) -> None:
+        """Send all; return when all answers are in. The first share is the caller's own: no hand-over for it."""
         waiting = deque(patches)
         first, *others = self._connections[: len(patches)]
-        shares = [self._threads.submit(_apply_until_none_waits, one, waiting) for one in others]
-        _apply_until_none_waits(first, waiting)
+        shares = [self._threads.submit(_patch_until_none_waits, one, waiting) for one in others]
+        _patch_until_none_waits(first, waiting)
         for share in shares:
             share.result()
 
-    def close(self) -> None:
-        """Close the connections and end the threads."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._threads.shutdown()
         for one in self._connections:
             one.close()
 
 
-def _apply_until_none_waits(connection: RawConnection, waiting: deque[Patch]) -> None:
+def _patch_until_none_waits(connection: RawConnection, waiting: deque[Patch]) -> None:
     while True:
         try:
             patch = waiting.popleft()
         except IndexError:
             return
-        connection.apply(patch)
+        connection.patch(patch)
 
 
 class RequestKind(NamedTuple):

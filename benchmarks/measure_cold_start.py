@@ -36,7 +36,7 @@ def measure_cold_start(trial: Trial) -> Figure:
         checkout = stack.enter_context(ground.checkout())
         scratch = stack.enter_context(ground.private_folder())
         commands = ground.commands(cluster)
-        editions = [Edition(name) for name in name_stacks("stack", count)]
+        editions = [Edition(name) for name in name_stacks(count)]
         checkout.write(editions)
         manifests = [one for edition in editions for one in edition.manifests(checkout.root)]
         write_manifests(scratch / "objects.json", manifests)
@@ -98,14 +98,11 @@ def _start_cold(
 
 
 def _apply_raw(cluster: Cluster, patches: list[Patch]) -> float:
-    pool = RawPool(cluster.server)
-    try:
+    with RawPool(cluster.server) as pool:
         pool.warm()
         started = time.perf_counter()
-        pool.apply(patches)
+        pool.patch(patches)
         return time_milliseconds(started)
-    finally:
-        pool.close()
 
 
 def _apply_with_kubectl(commands: Commands, file: Path) -> float:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent_process import AgentProcess
 from api import RawPool
 from figures import TIMES, Check, Figure, Samples, render_rivals
-from observing import Observer
 from rivals import Commands, write_manifests
 from saving import REST_SECONDS, SaveSamples, measure_save, time_milliseconds
-from trial import SETTLE_SECONDS, Trial
-from workload import Checkout, Edition, name_stacks
+from workload import Edition, name_stacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-    from ground import Volume
+    from trial import Site, Trial
 
 STACKS = 10
 
@@ -29,42 +25,38 @@ STACKS = 10
 class _Contest:
     """One agent and its rivals on one cluster. Each turn of a contestant makes objects that nobody made before."""
 
-    checkout: Checkout
-    volume: Volume
-    observer: Observer
+    site: Site
     pool: RawPool
     commands: Commands
-    agent: AgentProcess
-    scratch: Path
     saves: SaveSamples = field(default_factory=SaveSamples.begin)
     raw: Samples = field(default_factory=Samples)
     kubectl: Samples = field(default_factory=Samples)
     script: Samples = field(default_factory=Samples)
 
     def save(self, number: int) -> None:
-        edition = Edition(name_stacks("stack", STACKS)[number % STACKS], number)
-        self.saves.add(measure_save(self.checkout, self.volume, self.observer, edition))
+        edition = Edition(name_stacks(STACKS)[number % STACKS], number)
+        self.saves.add(measure_save(self.site, edition))
         time.sleep(REST_SECONDS)
 
     def apply_raw(self, number: int) -> None:
-        patches = Edition("raw", number).patches(self.checkout.root)
+        patches = Edition("raw", number).patches(self.site.checkout.root)
         self.pool.warm()
         started = time.perf_counter()
-        self.pool.apply(patches)
+        self.pool.patch(patches)
         self.raw.add(time_milliseconds(started))
 
     def apply_with_kubectl(self, number: int) -> None:
-        file = self.scratch / "objects.json"
-        write_manifests(file, Edition("kubectl", number).manifests(self.checkout.root))
+        file = self.site.home / "objects.json"
+        write_manifests(file, Edition("kubectl", number).manifests(self.site.checkout.root))
         started = time.perf_counter()
         self.commands.apply_server_side(file)
         self.kubectl.add(time_milliseconds(started))
 
     def run_script_calls(self, number: int) -> None:
         edition = Edition("script", number)
-        manifests = edition.manifests(self.checkout.root)
+        manifests = edition.manifests(self.site.checkout.root)
         started = time.perf_counter()
-        self.commands.run_script_calls(edition, manifests, self.volume.node)
+        self.commands.run_script_calls(edition, manifests, self.site.volume.node)
         self.script.add(time_milliseconds(started))
 
     def forget_samples(self) -> None:
@@ -96,7 +88,7 @@ def measure_direct_save(trial: Trial) -> Figure:
                 Check("(b) / agent", contest.kubectl.median / p50, 6, TIMES, is_floor=True),
                 Check("(c) / agent", contest.script.median / p50, 30, TIMES, is_floor=True),
             ),
-            details=contest.saves.describe(contest.agent.read_reconcile_milliseconds(trial.sizes.rounds)),
+            details=contest.saves.describe(contest.site.agent.read_reconcile_milliseconds(trial.sizes.rounds)),
         )
 
 
@@ -111,7 +103,7 @@ def measure_helper_save(trial: Trial) -> Figure:
             measured=f"{contest.saves.whole}",
             rivals=render_rivals((("(a)", contest.raw), ("(b)", contest.kubectl))),
             checks=(Check("p50", p50, 120, "ms"),),
-            details=contest.saves.describe(contest.agent.read_reconcile_milliseconds(trial.sizes.rounds)),
+            details=contest.saves.describe(contest.site.agent.read_reconcile_milliseconds(trial.sizes.rounds)),
         )
 
 
@@ -129,18 +121,5 @@ def _take_turns(trial: Trial, contest: _Contest, turns: tuple[Callable[[int], No
 
 @contextmanager
 def _contest(trial: Trial, access: str) -> Iterator[_Contest]:
-    ground = trial.ground
-    with ExitStack() as stack:
-        cluster = stack.enter_context(ground.cluster())
-        volume = stack.enter_context(ground.volume())
-        checkout = stack.enter_context(ground.checkout())
-        home = stack.enter_context(ground.private_folder())
-        checkout.write([Edition(stack_name) for stack_name in name_stacks("stack", STACKS)])
-        environment = ground.environment(cluster, volume, home, access=access)
-        agent = stack.enter_context(AgentProcess(checkout, environment, home / "agent.log"))
-        agent.wait_until_settled(SETTLE_SECONDS)
-        agent.require_ready(STACKS)
-        pool = RawPool(cluster.server)
-        stack.callback(pool.close)
-        observer = stack.enter_context(Observer(cluster.server))
-        yield _Contest(checkout, volume, observer, pool, ground.commands(cluster), agent, home)
+    with trial.ready_agent(STACKS, access=access) as site, RawPool(site.cluster.server) as pool:
+        yield _Contest(site, pool, trial.ground.commands(site.cluster))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from agent_process import AgentProcess
 from figures import Check, Figure, Samples, render_milliseconds, render_rivals
 from saving import time_milliseconds
-from trial import SETTLE_SECONDS, Trial
-from workload import Edition, name_stacks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from trial import Trial
 
 FEW = 10
 
@@ -25,20 +23,15 @@ def measure_status(trial: Trial) -> Figure:
     ground, stacks = trial.ground, trial.sizes.stacks
     runs = 2 * trial.sizes.rounds
     few, many, bare, kubectl = Samples(), Samples(), Samples(), Samples()
-    with trial.ready_agent(stacks) as site, ExitStack() as stack:
-        volume = stack.enter_context(ground.volume())
-        checkout = stack.enter_context(ground.checkout())
-        home = stack.enter_context(ground.private_folder())
-        checkout.write([Edition(name) for name in name_stacks("few", FEW)])
-        environment = ground.environment(site.cluster, volume, home)
-        small = stack.enter_context(AgentProcess(checkout, environment, home / "agent.log"))
-        small.wait_until_settled(SETTLE_SECONDS)
-        small.require_ready(FEW)
-        commands = ground.commands(site.cluster)
+    with (
+        trial.ready_agent(FEW) as few_site,
+        trial.ready_agent(stacks, instance="bench-many") as many_site,
+    ):
+        commands = ground.commands(many_site.cluster)
         contestants: tuple[tuple[Samples, Sequence[str], Mapping[str, str]], ...] = (
-            (few, small.status_command, small.environment),
-            (many, site.agent.status_command, site.agent.environment),
-            (bare, [sys.executable, "-c", "pass"], small.environment),
+            (few, few_site.agent.status_command, few_site.agent.environment),
+            (many, many_site.agent.status_command, many_site.agent.environment),
+            (bare, [sys.executable, "-c", "pass"], few_site.agent.environment),
             (kubectl, [commands.kubectl, "get", "persistentvolumes"], commands.environment),
         )
         for number in trial.progress.rounds(runs + 1):

@@ -58,10 +58,12 @@ class Observer:
     def wait(self, timeout_seconds: float) -> dict[str, float]:
         """Return when each expected object was seen to be added, on `time.perf_counter`'s clock.
 
-        Raises `TimeoutError` naming some that were not.
+        Raises `TimeoutError` naming some that were not, `RuntimeError` when a watch has ended.
         """
         if not self._is_complete.wait(timeout_seconds):
             with self._lock:
+                if not all(thread.is_alive() for thread in self._threads):
+                    raise RuntimeError("the API server ended a watch of the observer")
                 some = ", ".join(sorted(self._missing)[:3])
                 raise TimeoutError(f"{len(self._missing)} objects did not come in {timeout_seconds} s, such as {some}")
         with self._lock:

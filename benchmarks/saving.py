@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from figures import Samples, render_milliseconds
-from workload import Checkout, Edition, is_directory_right
+from workload import Edition, is_directory_right
 
 if TYPE_CHECKING:
-    from ground import Volume
-    from observing import Observer
+    from pathlib import Path
+
+    from trial import Site
 
 SAVE_SECONDS = 30.0
 # Fine enough for a figure of some ten milliseconds; a loop without a pause would take a processor from the agent.
@@ -34,24 +35,32 @@ class SaveTiming:
         return max(self.directory, self.storage_class, self.persistent_volume)
 
 
-def measure_save(checkout: Checkout, volume: Volume, observer: Observer, edition: Edition) -> SaveTiming:
+def measure_save(site: Site, edition: Edition) -> SaveTiming:
     """Save the edition over the earlier one, as an editor does, and watch for what it asks for."""
-    beside, file = checkout.prepare_save(edition)
-    place = volume.place_of(edition)
-    observer.expect(edition.object_names)
+    beside, file = site.checkout.prepare_save(edition)
+    place = site.volume.place_of(edition)
+    site.observer.expect(edition.object_names)
     started = time.perf_counter()
     beside.rename(file)
-    while not is_directory_right(place):
-        if time.perf_counter() - started > SAVE_SECONDS:
-            raise TimeoutError(f"{place.name} of {edition.stack} did not come in {SAVE_SECONDS} s")
-        time.sleep(LOOK_SECONDS)
-    directory_at = time.perf_counter()
-    seen_at = observer.wait(SAVE_SECONDS)
+    try:
+        directory_at = _wait_for_directory(place, started + SAVE_SECONDS)
+        seen_at = site.observer.wait(SAVE_SECONDS)
+    except TimeoutError as error:
+        raise RuntimeError(f"{error}; the agent's log ends with\n{site.agent.read_log_end()}") from error
     return SaveTiming(
         directory=(directory_at - started) * 1000,
         storage_class=(seen_at[f"StorageClass/{edition.storage_class}"] - started) * 1000,
         persistent_volume=(seen_at[f"PersistentVolume/{edition.persistent_volume}"] - started) * 1000,
     )
+
+
+def _wait_for_directory(place: Path, deadline: float) -> float:
+    """Return when the directory was there as declared. Raises `TimeoutError` at the deadline."""
+    while not is_directory_right(place):
+        if time.perf_counter() > deadline:
+            raise TimeoutError(f"the directory {place.name} did not come")
+        time.sleep(LOOK_SECONDS)
+    return time.perf_counter()
 
 
 @dataclass(slots=True)

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_process import AgentProcess
+from api import RawPool
+from observing import Observer
 from workload import Checkout, Edition, name_stacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ground import Cluster, Ground, Volume
 
@@ -64,32 +67,44 @@ class Trial:
     progress: Progress
 
     @contextlib.contextmanager
-    def ready_agent(self, stacks: int) -> Iterator[ReadySite]:
+    def ready_agent(self, stacks: int, *, instance: str = "bench", access: str = "auto") -> Iterator[Site]:
         """Give an agent on a cluster of its own with so many stacks, all Ready, and everyone quiet."""
         ground = self.ground
         with (
-            ground.cluster() as cluster,
+            ground.cluster(instance) as cluster,
             ground.volume() as volume,
             ground.checkout() as checkout,
             ground.private_folder() as home,
         ):
-            editions = [Edition(stack) for stack in name_stacks("stack", stacks)]
+            editions = [Edition(stack) for stack in name_stacks(stacks)]
             checkout.write(editions)
-            self.progress.say(f"putting {stacks} stacks in place")
-            environment = ground.environment(cluster, volume, home)
-            with AgentProcess(checkout, environment, home / "agent.log") as agent:
-                agent.wait_until_settled(SETTLE_SECONDS)
-                agent.require_ready(stacks, SETTLE_SECONDS)
-                agent.wait_until_idle()
-                yield ReadySite(cluster, volume, checkout, editions, agent)
+            self.progress.say(f"putting {stacks:,} stacks in place")
+            environment = ground.environment(cluster, volume, home, access=access)
+            with Observer(cluster.server) as observer:
+                observer.expect(name for edition in editions for name in edition.object_names)
+                with AgentProcess(checkout, environment, home / "agent.log") as agent:
+                    observer.wait(SETTLE_SECONDS)
+                    make_available(cluster, editions)
+                    agent.wait_until_settled(SETTLE_SECONDS)
+                    agent.require_ready(stacks, SETTLE_SECONDS)
+                    agent.wait_until_idle()
+                    yield Site(cluster, volume, checkout, editions, observer, agent, home)
+
+
+def make_available(cluster: Cluster, editions: list[Edition]) -> None:
+    """Do what the controller manager does with new PersistentVolumes, which takes it 50 s for a thousand of them."""
+    with RawPool(cluster.server) as pool:
+        pool.patch([edition.availability for edition in editions])
 
 
 @dataclass(frozen=True, slots=True)
-class ReadySite:
-    """Where an agent has everything in place."""
+class Site:
+    """Where an agent has everything in place, and an observer sees what comes."""
 
     cluster: Cluster
     volume: Volume
     checkout: Checkout
     editions: list[Edition]
+    observer: Observer
     agent: AgentProcess
+    home: Path

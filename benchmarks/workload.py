@@ -41,10 +41,11 @@ _COLLECTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One object as a raw server-side apply sends it."""
+    """One raw PATCH: server-side apply of an object, unless `content_type` says otherwise."""
 
     path: str
     body: bytes
+    content_type: str = "application/apply-patch+yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,15 @@ class Edition:
         desired = render_desired_state(contract, str(workspace))
         return [dict(one.manifest) for one in desired.objects]
 
+    @property
+    def availability(self) -> Patch:
+        """What the controller manager does with a new PersistentVolume: it makes its phase Available."""
+        return Patch(
+            f"{_COLLECTIONS['PersistentVolume']}/{self.persistent_volume}/status",
+            b'{"status":{"phase":"Available"}}',
+            "application/merge-patch+json",
+        )
+
     def patches(self, workspace: Path) -> list[Patch]:
         """The objects as raw server-side applies."""
         return [_render_patch(manifest) for manifest in self.manifests(workspace)]
@@ -114,9 +124,9 @@ def _render_patch(manifest: dict[str, object]) -> Patch:
     return Patch(path, json.dumps(manifest, separators=(",", ":")).encode())
 
 
-def name_stacks(prefix: str, count: int) -> list[str]:
+def name_stacks(count: int) -> list[str]:
     """Return `count` stack names of one length."""
-    return [f"{prefix}-{number:04d}" for number in range(count)]
+    return [f"stack-{number:04d}" for number in range(count)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -350,6 +350,20 @@ def test_of_two_stacks_with_one_path_the_holder_keeps_it(bench: Bench) -> None:
     assert all(problem.file and problem.line for problem in (*blocked.problems, *holder.problems))
 
 
+def test_of_two_stacks_with_one_volume_name_the_loser_shows_nothing_of_the_winner(bench: Bench) -> None:
+    """`x-a` + `b` and `x` + `a-b` give one name: the volume that stands is the winner's, whoever looks at it."""
+    bench.save("x", directory="a-b")
+    bench.save("x-a", directory="b")
+    for stack in ("x", "x-a"):
+        bench.book.load(stack)
+    assert bench.run("x").state == "Ready"
+    for _ in range(2):
+        blocked = bench.run("x-a")
+        assert [one.state for one in blocked.directories] == ["Blocked"]
+        assert [one.state for one in blocked.volumes] == ["Blocked"]
+        assert bench.run("x").state == "Ready"
+
+
 def test_a_gone_contract_keeps_volumes_and_data(bench: Bench) -> None:
     """Nothing is deleted; what is left is named, until it is gone."""
     file = bench.save("sample")

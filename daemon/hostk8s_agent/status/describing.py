@@ -124,10 +124,14 @@ def _describe_volume(
     failed: Mapping[str, Failure],
 ) -> VolumeStatus:
     state, message = _describe_part(f"{desired.key.kind}/{desired.key.name}", blocked, failed)
+    held = next((one for one in blocked.values() if one.directory == desired.directory), None)
+    if held is not None and state == "Ready":
+        # It was not planned, because its directory is held back: what stands there may be another stack's.
+        state, message = ("Pending" if held.is_waiting else "Blocked"), _explain_held(desired)
     observed = _find_observed(facts, desired)
     spec = desired.manifest["spec"]
     if state == "Ready" and observed is None:
-        state, message = "Pending", _explain_absent(desired, facts)
+        state, message = "Pending", "it is not applied yet"
     elif state == "Ready" and observed is not None and observed.phase not in _USABLE_PHASES:
         is_failed = observed.phase == "Failed"
         state, message = "Blocked" if is_failed else "Pending", f"its phase is {observed.phase or 'not set yet'}"
@@ -155,10 +159,8 @@ def _describe_part(
     return "Ready", ""
 
 
-def _explain_absent(desired: DesiredObject, facts: StackFacts) -> str:
-    if any(one.directory == desired.directory for one in facts.remaining.blocked):
-        return f"it waits for its directory {desired.directory}"
-    return "it is not applied yet"
+def _explain_held(desired: DesiredObject) -> str:
+    return f"it waits for its directory {desired.directory}"
 
 
 def _find_observed(facts: StackFacts, desired: DesiredObject) -> ObservedObject | None:
