@@ -60,12 +60,14 @@ class Observer:
 
         Raises `TimeoutError` naming some that were not, `RuntimeError` when a watch has ended.
         """
-        if not self._is_complete.wait(timeout_seconds):
-            with self._lock:
-                if not all(thread.is_alive() for thread in self._threads):
-                    raise RuntimeError("the API server ended a watch of the observer")
-                some = ", ".join(sorted(self._missing)[:3])
-                raise TimeoutError(f"{len(self._missing)} objects did not come in {timeout_seconds} s, such as {some}")
+        deadline = time.monotonic() + timeout_seconds
+        while not self._is_complete.wait(0.5):
+            if not all(thread.is_alive() for thread in self._threads):
+                raise RuntimeError("the API server ended a watch of the observer")
+            if time.monotonic() > deadline:
+                with self._lock:
+                    some = ", ".join(sorted(self._missing)[:3])
+                    raise TimeoutError(f"{len(self._missing)} objects did not come in {timeout_seconds} s: {some}")
         with self._lock:
             return dict(self._seen_at)
 

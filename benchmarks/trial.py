@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,15 +81,18 @@ class Trial:
             checkout.write(editions)
             self.progress.say(f"putting {stacks:,} stacks in place")
             environment = ground.environment(cluster, volume, home, access=access)
-            with Observer(cluster.server) as observer:
-                observer.expect(name for edition in editions for name in edition.object_names)
-                with AgentProcess(checkout, environment, home / "agent.log") as agent:
+            with ExitStack() as stack:
+                with Observer(cluster.server) as observer:
+                    observer.expect(name for edition in editions for name in edition.object_names)
+                    agent = stack.enter_context(AgentProcess(checkout, environment, home / "agent.log"))
                     observer.wait(SETTLE_SECONDS)
-                    make_available(cluster, editions)
-                    agent.wait_until_settled(SETTLE_SECONDS)
-                    agent.require_ready(stacks, SETTLE_SECONDS)
-                    agent.wait_until_idle()
-                    yield Site(cluster, volume, checkout, editions, observer, agent, home)
+                make_available(cluster, editions)
+                agent.wait_until_settled(SETTLE_SECONDS)
+                agent.require_ready(stacks, SETTLE_SECONDS)
+                agent.wait_until_idle()
+                # Anew: a server ends the watch of who is slow to read what the above brings.
+                observer = stack.enter_context(Observer(cluster.server))
+                yield Site(cluster, volume, checkout, editions, observer, agent, home)
 
 
 def make_available(cluster: Cluster, editions: list[Edition]) -> None:

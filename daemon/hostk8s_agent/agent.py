@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -37,6 +39,7 @@ from hostk8s_agent.workspace import Workspace, state_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.settings import Settings
@@ -49,13 +52,15 @@ POLL_SECONDS = 0.02
 class Agent:
     """The parts of one workspace's agent. `start` and `stop` once each; the rest from any thread."""
 
-    def __init__(self, workspace: Workspace, settings: Settings, *, may_create_volume: bool = True) -> None:
+    def __init__(self, workspace: Workspace, settings: Settings, *, only_plans: bool = False) -> None:
         self._workspace = workspace
         self._started_at = render_time(time.time())
         self._phase: AgentPhase = "Starting"
         self._stopping = threading.Event()
         self._scanned = threading.Event()
-        records = Records(state_folder(workspace))
+        records = Records(state_folder(workspace), is_kept=not only_plans)
+        if records.damage:
+            log.warning("records.damaged", reason=records.damage)
         self._remembered = records.load_stacks()
         self._recorder = Recorder(records)
         self._board = StatusBoard()
@@ -65,11 +70,12 @@ class Agent:
             settings,
             records.load_facts(),
             ConnectionReports(self._on_connection, self._on_object, self._recorder.record_fact),
-            may_create_volume=may_create_volume,
+            may_create_volume=not only_plans,
         )
         self._book = ContractBook(
             workspace,
             last_good={name: record.contract for name, record in self._remembered.items() if record.contract},
+            is_expected=self._is_expected,
             holders=find_holders({name: record.status for name, record in self._remembered.items()}),
         )
         self._reconciler = StackReconciler(
@@ -78,7 +84,7 @@ class Agent:
             Backends(self._connections.volume, self._connections.cluster),
             Reports(
                 board=self._board,
-                on_desired=self._interest.record,
+                interest=self._interest,
                 on_recorded=self._recorder.record,
                 on_forgotten=self._forget,
                 on_affected=self._enqueue,
@@ -154,7 +160,7 @@ class Agent:
                 watch.backend, watch.roots, render_time(watch.last_scan_at) if watch.last_scan_at else ""
             ),
             stacks=self._board.stacks(),
-            problems=(*self._connections.problems(), *watch.problems),
+            problems=(*self._connections.problems(), *map(self._shorten, watch.problems)),
         )
 
     def stack_status(self, name: str) -> StackStatus | None:
@@ -194,6 +200,7 @@ class Agent:
 
     def _on_scan(self, scan: ScanResult) -> None:
         if self._scanned.is_set():
+            self._enqueue(self._find_overlooked(scan))
             return
         self._take_in(scan)
         self._scanned.set()
@@ -201,6 +208,11 @@ class Agent:
         self._enqueue(stack.name for stack in self._board.stacks())
         self._phase = "Running"
         log.info("agent.started", stacks=len(scan.files))
+
+    def _find_overlooked(self, scan: ScanResult) -> list[str]:
+        """Return the stacks that the board does not have, or has as going: what no event told is told here."""
+        unknown = [name for name in scan.files if self._board.stack(name) is None]
+        return unknown + [stack.name for stack in self._board.stacks() if stack.state == "Removing"]
 
     def _take_in(self, scan: ScanResult) -> None:
         """Know all contracts before the first is applied.
@@ -219,6 +231,9 @@ class Agent:
         file = self._workspace.relative(self._workspace.contract_path(stack))
         return StackStatus(stack, file, "Pending", message)
 
+    def _is_expected(self, stack: str) -> bool:
+        return self._watcher.is_expected(stack)
+
     def _on_object(self, key: ObjectKey) -> None:
         self._enqueue(self._interest.stacks_of(key))
 
@@ -228,6 +243,10 @@ class Agent:
 
     def _enqueue(self, stacks: Iterable[str]) -> None:
         self._controller.enqueue(stacks)
+
+    def _shorten(self, problem: Problem) -> Problem:
+        """The problem with its file as people are shown it: relative to the workspace."""
+        return replace(problem, file=self._workspace.relative(Path(problem.file))) if problem.file else problem
 
     def _forget(self, stack: str) -> None:
         self._interest.forget(stack)

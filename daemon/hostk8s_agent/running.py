@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ def run_agent(workspace: Workspace, settings: Settings, announce: Callable[[str]
     Raises `AgentAlreadyRunningError` when the workspace has its agent.
     """
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # A terminal that is closed sends SIGHUP.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: stopping.set())
     with WorkspaceLock(workspace):
         agent = Agent(workspace, settings)
@@ -55,6 +57,7 @@ def run_once(workspace: Workspace, settings: Settings, timeout_seconds: float) -
 
     Raises `AgentAlreadyRunningError` when the workspace has its agent.
     """
+    _end_in_order()
     with WorkspaceLock(workspace):
         agent = Agent(workspace, settings)
         agent.start()
@@ -67,11 +70,22 @@ def run_once(workspace: Workspace, settings: Settings, timeout_seconds: float) -
 
 def plan_once(workspace: Workspace, settings: Settings, stack: str | None, timeout_seconds: float) -> tuple[Plan, ...]:
     """Return what a run of the stack (None: of each) would do, without an agent. Changes nothing anywhere."""
-    agent = Agent(workspace, settings, may_create_volume=False)
+    _end_in_order()
+    agent = Agent(workspace, settings, only_plans=True)
     try:
         return agent.plan_without_running(stack, timeout_seconds)
     finally:
         agent.stop()
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: by way of its clean-up, the helper container's too."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
 
 
 def _announce(agent: Agent, workspace: Workspace, announce: Callable[[str], None], stopping: threading.Event) -> None:

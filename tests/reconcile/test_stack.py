@@ -148,7 +148,7 @@ class Bench:
             Backends(self._get_volume, self._get_cluster),
             Reports(
                 board=self.board,
-                on_desired=self.interest.record,
+                interest=self.interest,
                 on_recorded=lambda status, _text: self.recorded.append(status),
                 on_forgotten=self.forgotten.append,
                 on_affected=self.affected.extend,

@@ -10,7 +10,7 @@ import pytest
 
 from hostk8s_agent.reconcile.recording import Recorder
 from hostk8s_agent.status.model import StackStatus
-from hostk8s_agent.status.records import DATABASE_NAME, Records, StackRecord, load_last_known
+from hostk8s_agent.status.records import DATABASE_NAME, Records, RecordsError, StackRecord, load_last_known
 
 SAMPLE = StackRecord("sample", {"name": "sample", "state": "Ready"}, b"apiVersion: hostk8s.io/v1\n")
 
@@ -46,7 +46,7 @@ def test_records_of_a_newer_agent_are_refused(tmp_path: Path) -> None:
         pass
     with closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(sqlite3.DatabaseError, match="has format 99"):
+    with pytest.raises(RecordsError, match="has format 99"):
         Records(tmp_path)
 
 
@@ -64,3 +64,31 @@ def test_the_recorder_writes_what_is_left_when_it_stops(tmp_path: Path) -> None:
         assert {name: record.contract for name, record in loaded.items()} == {"a": b"text"}
         assert loaded["a"].status["message"] == "well"
         assert records.load_facts() == {"cluster.uid": "1-2-3"}
+
+
+def test_damaged_records_are_moved_aside_and_begun_anew(tmp_path: Path) -> None:
+    """The records make restarts better; the agent's work must not depend on them."""
+    (tmp_path / DATABASE_NAME).write_bytes(b"not a database at all" * 100)
+    with closing(Records(tmp_path)) as records:
+        assert "damaged" in records.damage
+        records.save_stacks([SAMPLE], removed=[])
+        assert records.load_stacks() == {"sample": SAMPLE}
+    assert (tmp_path / f"{DATABASE_NAME}.damaged").read_bytes().startswith(b"not a database")
+
+
+def test_a_state_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """The person is told which folder, and what to set."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(RecordsError) as raised:
+        Records(tmp_path / "file/state")
+    assert str(tmp_path / "file/state") in raised.value.message
+    assert "XDG_STATE_HOME" in raised.value.hint
+
+
+def test_a_look_leaves_no_trace(tmp_path: Path) -> None:
+    """`plan` without an agent changes nothing, not even a memory of what it saw."""
+    with closing(Records(tmp_path / "state", is_kept=False)) as records:
+        records.save_fact("docker.engine_id", "ABC")
+        records.save_stacks([SAMPLE], removed=[])
+        assert records.load_stacks() == {}
+    assert not (tmp_path / "state").exists()

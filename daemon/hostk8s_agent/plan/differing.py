@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.contract.quantities import is_same_quantity
 from hostk8s_agent.plan.actions import Drift
-from hostk8s_agent.plan.objects import ANNOTATION_DIGEST
+from hostk8s_agent.plan.objects import ANNOTATION_DIGEST, ANNOTATION_WORKSPACE
 
 if TYPE_CHECKING:
     from hostk8s_agent.plan.desired import DesiredDirectory, DesiredObject
@@ -19,8 +19,14 @@ CAPACITY: FieldPath = ("spec", "capacity", "storage")
 ACCESS_MODES: FieldPath = ("spec", "accessModes")
 
 # The digest says which contract last changed the object. A contract whose other directory changed, or whose
-# comment did, is no reason to write this object.
-_NEVER_DRIFT: frozenset[FieldPath] = frozenset({("metadata", "annotations", ANNOTATION_DIGEST)})
+# comment did, is no reason to write this object. The workspace of a StorageClass says who made it first: two
+# workspaces that share one must not write it in turns without end.
+_NEVER_DRIFT: frozenset[tuple[str, FieldPath]] = frozenset(
+    {
+        ("PersistentVolume", ("metadata", "annotations", ANNOTATION_DIGEST)),
+        ("StorageClass", ("metadata", "annotations", ANNOTATION_WORKSPACE)),
+    }
+)
 
 # The server answers 422 to a change of these (tried on Kubernetes 1.20 and 1.36).
 _IMMUTABLE: frozenset[FieldPath] = frozenset(
@@ -57,7 +63,7 @@ def diff_object(desired: DesiredObject, observed: ObservedObject) -> tuple[Drift
             manager=_find_holder(observed.managers, path),
         )
         for path, wanted, found in _pairs(desired.manifest, observed.manifest, ())
-        if path not in _NEVER_DRIFT and not _is_same(path, wanted, found)
+        if (desired.key.kind, path) not in _NEVER_DRIFT and not _is_same(path, wanted, found)
     ]
     return tuple(sorted(drift, key=lambda one: one.field))
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.contract.naming import LABEL_STACK
-from hostk8s_agent.plan.objects import FIELD_MANAGER, LABEL_MANAGED_BY, PROVISIONER
+from hostk8s_agent.errors import Problem
+from hostk8s_agent.plan.objects import ANNOTATION_WORKSPACE, FIELD_MANAGER, LABEL_MANAGED_BY, PROVISIONER
 
 if TYPE_CHECKING:
-    from hostk8s_agent.plan.desired import DesiredObject
-    from hostk8s_agent.plan.observed import ObservedObject
+    from hostk8s_agent.plan.desired import DesiredObject, DesiredState
+    from hostk8s_agent.plan.observed import ObservedObject, ObservedState
 
 # What `kubectl apply` writes as, client-side and server-side: HostK8s' script makes its objects with it.
 _ADOPTABLE_MANAGERS = ("kubectl-client-side-apply", "kubectl")
@@ -38,6 +39,28 @@ def find_adoptable_manager(desired: DesiredObject, observed: ObservedObject) -> 
         is_for_hostk8s = observed.manifest.get("provisioner") == PROVISIONER
     names = [manager.name for manager in observed.managers if manager.name in _ADOPTABLE_MANAGERS]
     return names[0] if is_for_hostk8s and names else None
+
+
+def find_other_workspaces(desired: DesiredState, observed: ObservedState) -> frozenset[str]:
+    """Return the workspaces, by path, that PersistentVolumes of the stack say they belong to, other than ours."""
+    if isinstance(observed.objects, Problem):
+        return frozenset()
+    found = (find_other_workspace(one, observed.objects.get(one.key)) for one in desired.objects)
+    return frozenset(filter(None, found))
+
+
+def find_other_workspace(desired: DesiredObject, observed: ObservedObject | None) -> str | None:
+    """Return the workspace that a PersistentVolume of ours says it belongs to, None when that is this one or none.
+
+    A StorageClass belongs to no workspace: all its fields are fixed, so that several can share it.
+    """
+    if observed is None or desired.key.kind != "PersistentVolume" or not is_ours(observed):
+        return None
+    metadata = observed.manifest.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    named = annotations.get(ANNOTATION_WORKSPACE) if isinstance(annotations, Mapping) else None
+    ours = desired.manifest["metadata"]["annotations"][ANNOTATION_WORKSPACE]
+    return named if isinstance(named, str) and named != ours else None
 
 
 def render_managers(observed: ObservedObject) -> str:

@@ -16,7 +16,7 @@ from hostk8s_agent.plan.actions import (
     Plan,
 )
 from hostk8s_agent.plan.differing import diff_directory, diff_object, immutable_fields
-from hostk8s_agent.plan.ownership import find_adoptable_manager, is_ours, render_managers
+from hostk8s_agent.plan.ownership import find_adoptable_manager, find_other_workspace, is_ours, render_managers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,12 +31,15 @@ class Constraints:
 
     `lost_conflicts` maps a directory's name to the problem because of which another stack keeps its path or
     PersistentVolume; `informed` are problems that hold nothing back. `may_set_owner` is False where an ordinary
-    user's host directory stands in for the volume.
+    user's host directory stands in for the volume. `living_workspaces` are the paths of other workspaces that
+    exist on this machine: what says that it belongs to one of them is theirs; what names a path that is gone is
+    taken over, because a checkout may be moved.
     """
 
     lost_conflicts: Mapping[str, Problem] = field(default_factory=dict)
     informed: tuple[Problem, ...] = ()
     may_set_owner: bool = True
+    living_workspaces: frozenset[str] = frozenset()
 
 
 def plan_stack(desired: DesiredState, observed: ObservedState, constraints: Constraints | None = None) -> Plan:
@@ -60,7 +63,7 @@ def plan_stack(desired: DesiredState, observed: ObservedState, constraints: Cons
     for wanted in desired.objects:
         if wanted.directory in held:
             continue  # told once, with the directory
-        planned = _plan_object(wanted, observed)
+        planned = _plan_object(wanted, observed, limits)
         if isinstance(planned, BlockedAction):
             blocked.append(planned)
         elif planned is not None:
@@ -111,7 +114,9 @@ def _explain_obstacle(found: ObservedDirectory) -> Problem:
     )
 
 
-def _plan_object(desired: DesiredObject, observed: ObservedState) -> ApplyObject | BlockedAction | None:
+def _plan_object(
+    desired: DesiredObject, observed: ObservedState, limits: Constraints
+) -> ApplyObject | BlockedAction | None:
     if isinstance(observed.objects, Problem):
         return BlockedAction(_subject(desired.key), observed.objects, directory=desired.directory, is_waiting=True)
     found = observed.objects.get(desired.key)
@@ -119,6 +124,9 @@ def _plan_object(desired: DesiredObject, observed: ObservedState) -> ApplyObject
         return ApplyObject(desired.key, desired.manifest, "it does not exist", directory=desired.directory)
     if found.is_terminating:
         return _blocked(desired, _explain_terminating(found), is_waiting=True)
+    workspace = find_other_workspace(desired, found)
+    if workspace in limits.living_workspaces:
+        return _blocked(desired, _explain_other_workspace(found, workspace))
     return _plan_existing(desired, found)
 
 
@@ -169,6 +177,15 @@ def _explain_terminating(found: ObservedObject) -> Problem:
         "ObjectTerminating",
         f"{_subject(found.key)} is being deleted; Kubernetes keeps it {holder}",
         "nothing to do: the agent makes it again as soon as it is gone",
+    )
+
+
+def _explain_other_workspace(found: ObservedObject, workspace: str | None) -> Problem:
+    return Problem(
+        "ObjectOfOtherWorkspace",
+        f"{_subject(found.key)} belongs to the workspace {workspace}; it is left as it is",
+        "give each workspace a cluster of its own, or rename the stack or the directory in one of them; "
+        f"if the other needs it no more: kubectl delete {_resource(found.key)} {found.key.name} (the data stays)",
     )
 
 

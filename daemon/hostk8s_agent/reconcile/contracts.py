@@ -48,11 +48,17 @@ class ContractBook:
         *,
         last_good: Mapping[str, bytes],
         holders: Mapping[str, str],
+        is_expected: Callable[[str], bool] = lambda _stack: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Begin with the contracts in force at the last stop (`last_good`) and who held what (`holders`)."""
+        """Begin with the contracts in force at the last stop (`last_good`) and who held what (`holders`).
+
+        `is_expected` says whether the watch still takes a stack's contract to be there: a file that is not there
+        at this instant (an editor is saving it, the stacks folder is being replaced) is gone only when it agrees.
+        """
         self._workspace = workspace
         self._clock = clock
+        self._is_expected = is_expected
         self._lock = threading.Lock()
         self._index = ClaimIndex(holders)
         self._good: dict[str, tuple[bytes, Contract]] = {}
@@ -60,43 +66,51 @@ class ContractBook:
             self._recall(stack, text)
 
     def load(self, stack: str) -> tuple[LoadedContract, frozenset[str]]:
-        """Read the stack's contract; return it and the other stacks whose conflicts may have changed."""
-        path = self._workspace.contract_path(stack)
-        if not _exists(path):
-            if not self._workspace.stacks_root.is_dir():
-                # Unreadable is never absent: with the stacks folder away, all contracts stay in force.
-                with self._lock:
-                    text, contract = self._good.get(stack, (b"", None))
-                return LoadedContract(contract, text), frozenset()
-            with self._lock:
+        """Read the stack's contract and put it in force; return it and the other stacks that this may concern."""
+        loaded = self.read(stack)
+        with self._lock:
+            if loaded.is_absent:
                 self._good.pop(stack, None)
-                return LoadedContract(None, is_absent=True), self._index.remove(stack)
-        shown_as = self._workspace.relative(path)
+                return loaded, self._index.remove(stack)
+            known = self._good.get(stack)
+            if loaded.contract is None or (known is not None and known[0] == loaded.text):
+                return loaded, frozenset()
+            self._good[stack] = (loaded.text, loaded.contract)
+            return loaded, self._index.update(loaded.contract) - {stack}
+
+    def read(self, stack: str) -> LoadedContract:
+        """Read the stack's contract and change nothing."""
+        path = self._workspace.contract_path(stack)
         with self._lock:
             known = self._good.get(stack)
+        good_text, good = known or (b"", None)
+        if not _exists(path):
+            # Unreadable is never absent: with the stacks folder away, all contracts stay in force.
+            is_away = not self._workspace.stacks_root.is_dir() or self._is_expected(stack)
+            return LoadedContract(good, good_text) if is_away else LoadedContract(None, is_absent=True)
+        shown_as = self._workspace.relative(path)
         try:
             text = read_contract_file(path, shown_as)
-            if known is not None and known[0] == text:
-                return LoadedContract(known[1], text), frozenset()
-            contract = parse_contract(text, file=shown_as, stack=stack)
+            if text == good_text and good is not None:
+                return LoadedContract(good, text)
+            return LoadedContract(parse_contract(text, file=shown_as, stack=stack), text)
         except ContractError as error:
             settle_seconds = self._remaining_settle_seconds(path)
-            good_text, good = known or (b"", None)
-            return LoadedContract(good, good_text, error.problems, settle_seconds=settle_seconds), frozenset()
-        with self._lock:
-            self._good[stack] = (text, contract)
-            return LoadedContract(contract, text), self._index.update(contract) - {stack}
+            return LoadedContract(good, good_text, error.problems, settle_seconds=settle_seconds)
 
     def conflicts_of(self, stack: str) -> tuple[Conflict, ...]:
         """The conflicts that the stack has a part in."""
         with self._lock:
             return self._index.conflicts_of(stack)
 
-    def record_holder(self, stack: str, held: Iterable[str]) -> None:
-        """Remember that the stack's paths and PersistentVolumes (`held`) were in fact applied for it."""
+    def record_holder(self, stack: str, held: Iterable[str]) -> frozenset[str]:
+        """Remember that the stack's paths and PersistentVolumes (`held`) were in fact applied for it.
+
+        Return the other stacks that this may concern.
+        """
         with self._lock:
-            for what in held:
-                self._index.record_holder(what, stack)
+            concerned = [self._index.record_holder(what, stack) for what in held]
+        return frozenset().union(*concerned) - {stack}
 
     def _recall(self, stack: str, text: bytes) -> None:
         file = self._workspace.relative(self._workspace.contract_path(stack))

@@ -114,11 +114,12 @@ class Controller:
             try:
                 self._run(key)
             finally:
-                self._queue.finish(key)
                 with self._served:
                     del self._heartbeats[key]
                     self._progress.served[key] = ticket
                     self._served.notify_all()
+                # Last: from here on another worker may have the key, with its own heartbeat and ticket.
+                self._queue.finish(key)
 
     def _run(self, key: str) -> None:
         # The id ties all lines of one run together, whichever room writes them.

@@ -63,6 +63,9 @@ class WorkQueue:
                         continue  # it was made urgent and run: this is the place in the other line that it left
                     del self._waiting[key]
                     self._working.add(key)
+                    if self._delayed:
+                        # Another waiter has to take over the wait for what is due next.
+                        self._changed.notify()
                     return key
                 self._changed.wait(wait_seconds)
 

@@ -70,7 +70,11 @@ class Recorder:
                 # Gather what follows closely: a cold start of a thousand stacks is then a few writes.
                 delay_seconds = RETRY_DELAY_SECONDS if self._is_failing else FLUSH_DELAY_SECONDS
                 self._wake.wait_for(lambda: self._is_stopping, delay_seconds)
-            self._flush()
+            try:
+                self._flush()
+            except Exception:
+                # A status that cannot be rendered must not end the memory of all others.
+                log.exception("records.crashed")
 
     def _flush(self) -> None:
         with self._wake:

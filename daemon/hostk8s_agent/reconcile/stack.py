@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,17 +14,20 @@ from hostk8s_agent.plan.actions import DirectoryAction, Plan
 from hostk8s_agent.plan.desired import DesiredState, ObjectKey
 from hostk8s_agent.plan.objects import render_desired_state
 from hostk8s_agent.plan.observed import ObservedObject, ObservedState
+from hostk8s_agent.plan.ownership import find_other_workspaces
 from hostk8s_agent.plan.planning import Constraints, plan_stack
 from hostk8s_agent.reconcile.controller import RunResult
 from hostk8s_agent.status.board import StatusBoard, render_time
-from hostk8s_agent.status.describing import Failure, StackFacts, describe_invalid, describe_stack
-from hostk8s_agent.status.model import StackStatus
+from hostk8s_agent.status.describing import Failure, StackFacts, describe_gone, describe_invalid, describe_stack
+from hostk8s_agent.workspace import STACKS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.reconcile.contracts import ContractBook, LoadedContract
+    from hostk8s_agent.reconcile.interest import InterestIndex
+    from hostk8s_agent.status.model import StackStatus
     from hostk8s_agent.volume.access import VolumeAccess
     from hostk8s_agent.workspace import Workspace
 
@@ -42,13 +46,13 @@ class Backends:
 class Reports:
     """Whom a run tells what.
 
-    `on_desired` gets the objects that the stack has an interest in, so that their changes bring a run;
-    `on_recorded` each changed status with the text of the contract in force; `on_forgotten` a stack of which
-    nothing is left; `on_affected` the other stacks whose conflicts may have changed.
+    `interest` gets the objects that the stack has an interest in, so that their changes bring a run;
+    `on_recorded` each status or contract text that changed, with the text of the contract in force;
+    `on_forgotten` a stack of which nothing is left; `on_affected` the other stacks whose conflicts may have changed.
     """
 
     board: StatusBoard
-    on_desired: Callable[[str, Iterable[ObjectKey]], None]
+    interest: InterestIndex
     on_recorded: Callable[[StackStatus, bytes], None]
     on_forgotten: Callable[[str], None]
     on_affected: Callable[[Iterable[str]], None]
@@ -70,6 +74,7 @@ class StackReconciler:
         self._backends = backends
         self._reports = reports
         self._clock = clock
+        self._recorded_texts: dict[str, bytes] = {}
 
     def reconcile(self, stack: str) -> RunResult:
         """Run once for `stack`, reading everything anew. Never raises for what Docker or Kubernetes answer."""
@@ -87,21 +92,22 @@ class StackReconciler:
 
     def plan(self, stack: str) -> Plan:
         """Return what a run would do now, without doing it."""
-        loaded, _ = self._book.load(stack)
+        loaded = self._book.read(stack)
         if loaded.problems:
             return Plan(stack, invalid=loaded.problems)
         if loaded.contract is None:
             return Plan(stack)
         desired = render_desired_state(loaded.contract, str(self._workspace.root))
-        return plan_stack(desired, self._observe(desired), self._constraints(stack))
+        observed = self._observe(desired)
+        return plan_stack(desired, observed, self._constraints(desired, observed))
 
     def _reconcile_contract(self, stack: str, loaded: LoadedContract) -> RunResult:
         assert loaded.contract is not None  # noqa: S101 - narrowed by the caller
         started = time.perf_counter()
         desired = render_desired_state(loaded.contract, str(self._workspace.root))
-        self._reports.on_desired(stack, (one.key for one in desired.objects))
-        constraints = self._constraints(stack)
+        self._reports.interest.record(stack, (one.key for one in desired.objects))
         observed = self._observe(desired)
+        constraints = self._constraints(desired, observed)
         plan = plan_stack(desired, observed, constraints)
         failures: tuple[Failure, ...] = ()
         remaining = plan
@@ -129,7 +135,7 @@ class StackReconciler:
                 reconciled_at=self._now(),
             )
         )
-        self._book.record_holder(stack, _held(status))
+        self._reports.on_affected(self._book.record_holder(stack, _held(status)))
         self._show(status, loaded.text)
         is_unfinished = bool(remaining.directories or remaining.objects) and not failures
         return RunResult(is_failed=is_unfinished or any(one.is_retryable for one in failures))
@@ -139,40 +145,27 @@ class StackReconciler:
         before = self._reports.board.stack(stack)
         if before is None:
             return RunResult()
+        # A volume that another stack's contract asks for by now (a stack that was moved) is that stack's.
         keys = [ObjectKey("PersistentVolume", volume.name) for volume in before.volumes]
+        keys = [key for key in keys if not self._reports.interest.stacks_of(key) - {stack}]
+        self._reports.interest.record(stack, keys)
         try:
             left = self._backends.cluster().observe_objects(stack, keys)
         except ClusterError as error:
-            return self._show_removing(before, error.message, (error.problem,))
+            unseen = before.as_unseen(error.message)
+            self._show(replace(unseen, state="Removing", problems=(error.problem,)), b"")
+            return RunResult()
         if not left:
             self._reports.board.remove_stack(stack, "its contract and its volumes are gone; the data stays")
             self._reports.on_forgotten(stack)
             return RunResult()
-        names = " ".join(sorted(key.name for key in left))
-        problem = Problem(
-            "ContractGone",
-            f"the contract is gone; its volumes and its data are kept: {names}",
-            f"bring {before.file} back, or, if nobody needs them: kubectl delete pv {names} (the data stays)",
-        )
-        return self._show_removing(before, problem.message, (problem,))
-
-    def _show_removing(self, before: StackStatus, message: str, problems: tuple[Problem, ...]) -> RunResult:
-        status = StackStatus(
-            name=before.name,
-            file=before.file,
-            state="Removing",
-            message=message,
-            last_reconciled_at=self._now(),
-            directories=before.directories,
-            volumes=before.volumes,
-            problems=problems,
-        )
-        self._show(status, b"")
+        self._show(replace(describe_gone(before, left), last_reconciled_at=self._now()), b"")
         return RunResult()
 
-    def _constraints(self, stack: str) -> Constraints:
-        conflicts = self._book.conflicts_of(stack)
+    def _constraints(self, desired: DesiredState, observed: ObservedState) -> Constraints:
+        conflicts = self._book.conflicts_of(desired.stack)
         return Constraints(
+            living_workspaces=frozenset(filter(_is_living_workspace, find_other_workspaces(desired, observed))),
             lost_conflicts={one.directory: one.problem for one in conflicts if one.is_blocked},
             informed=tuple(one.problem for one in conflicts if not one.is_blocked),
             may_set_owner=self._may_set_owner(),
@@ -238,7 +231,9 @@ class StackReconciler:
         is_changed = self._reports.board.update_stack(status)
         if before is None or before.state != status.state:
             log.info("stack.state", state=status.state, message=status.message)
-        if is_changed:
+        # The text can change where the status does not (access modes), and it is what a restart falls back on.
+        if is_changed or self._recorded_texts.get(status.name) != contract_text:
+            self._recorded_texts[status.name] = contract_text
             self._reports.on_recorded(status, contract_text)
 
     def _file(self, stack: str) -> str:
@@ -251,6 +246,10 @@ class StackReconciler:
 def _failure(subject: str, error: AgentError) -> Failure:
     log.warning("apply.failed", subject=subject, code=error.code, reason=error.message, retryable=error.retryable)
     return Failure(subject, error.problem, error.retryable)
+
+
+def _is_living_workspace(path: str) -> bool:
+    return (Path(path) / STACKS_FOLDER).is_dir()
 
 
 def _held(status: StackStatus) -> list[str]:

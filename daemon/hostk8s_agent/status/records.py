@@ -12,6 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hostk8s_agent.errors import AgentError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -32,6 +34,12 @@ CREATE TABLE IF NOT EXISTS facts (
 """
 
 
+class RecordsError(AgentError):
+    """The records cannot be used."""
+
+    code = "RecordsUnusable"
+
+
 @dataclass(frozen=True, slots=True)
 class StackRecord:
     """One stack as it was last known: `status` is its JSON, `contract` the text of the last good contract."""
@@ -44,20 +52,64 @@ class StackRecord:
 class Records:
     """The database of one workspace. Used from one thread at a time; the caller sees to that."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def __init__(self, folder: Path, *, is_kept: bool = True) -> None:
+        """Open the records in `folder`, made where it is missing; a damaged file is moved aside and begun anew.
+
+        With `is_kept` False what is known is read, and nothing is written. Raises `RecordsError` when the folder
+        cannot be used, or when a newer agent wrote the records. `damage` says in words that a file was moved aside.
+        """
         self.path = folder / DATABASE_NAME
-        self._connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
-        self._connection.execute("PRAGMA synchronous=FULL")
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        self.damage = ""
+        self._is_kept = is_kept
+        try:
+            if is_kept:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._connection = self._open()
+        except (OSError, sqlite3.OperationalError) as error:
+            raise RecordsError(
+                f"the state folder {folder} cannot be used: {error}",
+                hint="make it a folder that the agent may write to, or set XDG_STATE_HOME to one",
+            ) from error
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            # What it held is found out anew by the next runs; the file stays for whoever wants to know.
+            aside = self.path.with_name(f"{DATABASE_NAME}.damaged")
+            self.damage = f"{self.path} is damaged ({error}) and kept as {aside.name}"
+            if self._is_kept:
+                self.path.replace(aside)
+            return self._connect(is_new=True)
+
+    def _connect(self, *, is_new: bool = False) -> sqlite3.Connection:
+        is_on_disk = self._is_kept or (self.path.exists() and not is_new)
+        connection = sqlite3.connect(
+            self.path if is_on_disk else ":memory:", check_same_thread=False, isolation_level=None
+        )
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            self._require_known(connection.execute("PRAGMA user_version").fetchone()[0])
+            connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _require_known(self, version: int) -> None:
         if version > FORMAT_VERSION:
-            self._connection.close()
-            raise sqlite3.DatabaseError(f"{self.path} has format {version}, this agent knows {FORMAT_VERSION}")
-        self._connection.executescript(_SCHEMA)
-        self._connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+            raise RecordsError(
+                f"{self.path} has format {version}, this agent knows {FORMAT_VERSION}",
+                hint="use the newer agent again, or move the file away: what it holds is found out anew",
+            )
 
     def save_stacks(self, records: Iterable[StackRecord], removed: Iterable[str]) -> None:
         """Write the records and forget the removed stacks, in one transaction."""
+        if not self._is_kept:
+            return
         rows = [(record.name, json.dumps(record.status), record.contract) for record in records]
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -71,6 +123,8 @@ class Records:
 
     def save_fact(self, name: str, value: str) -> None:
         """Write one fact, such as the engine's ID that this workspace used."""
+        if not self._is_kept:
+            return
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def load_facts(self) -> dict[str, str]:

@@ -55,6 +55,11 @@ class Ledger:
         with self._lock:
             return [stack for stack in self._known if stack == folder or stack.startswith(f"{folder}/")]
 
+    def has(self, stack: str) -> bool:
+        """Whether the stack's contract was there when it was last looked at, and is not confirmed gone."""
+        with self._lock:
+            return stack in self._known
+
     def is_empty(self) -> bool:
         """Whether no stack is known."""
         with self._lock:

@@ -47,6 +47,10 @@ class StackReporter:
         self._root_identity: tuple[int, int] | None = None
         self._links: dict[str, ContractFile] = {}
 
+    def is_expected(self, stack: str) -> bool:
+        """Whether the stack's contract is taken to be there: it was seen, and is not confirmed gone."""
+        return self._ledger.has(stack)
+
     def set_root_identity(self, identity: tuple[int, int] | None) -> None:
         """Say which folder the stacks folder is: absence counts only while its path leads there, never if None."""
         self._root_identity = identity

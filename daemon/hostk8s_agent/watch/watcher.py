@@ -125,6 +125,10 @@ class ContractWatcher:
         """Ask for a scan soon, though not sooner after the last one than its cost allows."""
         self._signals.ask_for_scan()
 
+    def is_expected(self, stack: str) -> bool:
+        """Whether the stack's contract is taken to be there: it was seen, and is not confirmed gone."""
+        return self._reporter.is_expected(stack)
+
     def state(self) -> WatchState:
         """Say how the watch does now."""
         source, scan, problem = self._source, self._scan, self._watch_problem
