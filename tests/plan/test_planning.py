@@ -13,6 +13,7 @@ from hostk8s_agent.errors import Problem
 from hostk8s_agent.plan.actions import ApplyObject, ChangeDirectory, CreateDirectory, Drift, Plan
 from hostk8s_agent.plan.desired import DesiredObject, DesiredState, ObjectKey
 from hostk8s_agent.plan.observed import FieldManager, ObservedDirectory, ObservedObject, ObservedState
+from hostk8s_agent.plan.ownership import find_other_workspaces
 from hostk8s_agent.plan.planning import Constraints, plan_stack
 
 DAGS = "/mnt/pv/airflow/dags"
@@ -391,3 +392,51 @@ def test_nothing_is_immutable_in_a_file(desired: DesiredState, in_place: InPlace
     manifest = changed(wanted, "/mnt/pv/old", "spec", "hostPath", "path")
     [action] = plan_stack(desired, with_object(in_place(), wanted, manifest=manifest, is_in_file=True)).objects
     assert [one.field for one in action.drift] == ["spec.hostPath.path"]
+
+
+class TestTwoWorkspacesOnOneCluster:
+    """The same stack in two checkouts that share a cluster."""
+
+    OTHER = "/home/ada/other"
+
+    def of_other(self, desired: DesiredState, in_place: InPlace) -> ObservedState:
+        """The state in which the volume of `dags` says that it belongs to the other workspace."""
+        wanted = find(desired, DAGS_VOLUME)
+        return with_object(
+            in_place(), wanted, manifest=changed(wanted, self.OTHER, "metadata", "annotations", "hostk8s.io/workspace")
+        )
+
+    def test_a_living_workspace_keeps_its_volume(self, desired: DesiredState, in_place: InPlace) -> None:
+        """Two agents that both wrote it would do so in turns without end."""
+        observed = self.of_other(desired, in_place)
+        assert find_other_workspaces(desired, observed) == {self.OTHER}
+        plan = plan_stack(desired, observed, Constraints(living_workspaces=frozenset({self.OTHER})))
+        assert plan.objects == ()
+        [blocked] = plan.blocked
+        assert (blocked.problem.code, blocked.is_waiting) == ("ObjectOfOtherWorkspace", False)
+        assert self.OTHER in blocked.problem.message
+
+    def test_a_volume_of_a_workspace_that_is_gone_is_taken_over(self, desired: DesiredState, in_place: InPlace) -> None:
+        """A checkout may be moved, and its volumes with it."""
+        [action] = plan_stack(desired, self.of_other(desired, in_place)).objects
+        assert [one.field for one in action.drift] == ["metadata.annotations.hostk8s.io/workspace"]
+
+    def test_a_storage_class_is_shared(self, desired: DesiredState, in_place: InPlace) -> None:
+        """All its fields are fixed: who made it first is no drift."""
+        wanted = find(desired, STORAGE_CLASS)
+        manifest = changed(wanted, self.OTHER, "metadata", "annotations", "hostk8s.io/workspace")
+        observed = with_object(in_place(), wanted, manifest=manifest)
+        assert find_other_workspaces(desired, observed) == frozenset()
+        assert plan_stack(desired, observed, Constraints(living_workspaces=frozenset({self.OTHER}))).is_empty
+
+    def test_what_says_nothing_of_a_workspace_belongs_to_none(self, desired: DesiredState, in_place: InPlace) -> None:
+        """A script's volume has no annotations, and a malformed one has no metadata."""
+        wanted = find(desired, DAGS_VOLUME)
+        for path in (("metadata", "annotations"), ("metadata",)):
+            observed = with_object(in_place(), wanted, manifest=changed(wanted, None, *path))
+            assert find_other_workspaces(desired, observed) == frozenset()
+
+    def test_without_a_cluster_no_other_is_seen(self, desired: DesiredState, in_place: InPlace) -> None:
+        """Nothing was observed."""
+        away = Problem("ClusterUnreachable", "the cluster is away", "start it")
+        assert find_other_workspaces(desired, replace(in_place(), objects=away)) == frozenset()

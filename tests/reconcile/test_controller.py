@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -69,6 +70,21 @@ def test_one_key_is_never_in_two_workers(controller: Controller, reconciler: Rec
     for _ in range(300):
         controller.enqueue(["a", "b"])
     assert controller.run_and_wait(["a", "b"], DEADLINE_SECONDS)
+    assert reconciler.overlaps == 0
+
+
+def test_no_worker_is_lost_under_a_storm(controller: Controller, reconciler: RecordingReconciler) -> None:
+    """Keys that come again while they run change hands: all workers must outlive it."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(3_000):
+            controller.enqueue(["x", "y"])
+    finally:
+        sys.setswitchinterval(interval)
+    assert controller.run_and_wait(["x", "y"], DEADLINE_SECONDS)
+    alive = [one for one in threading.enumerate() if one.name.startswith("reconcile-")]
+    assert len(alive) == 4
     assert reconciler.overlaps == 0
 
 

@@ -141,7 +141,11 @@ class Bench:
         self.interest = InterestIndex()
         # Far after any file's change time: nothing is still settling.
         self.now = 4_000_000_000.0
-        self.book = ContractBook(self.workspace, last_good={}, holders={}, clock=lambda: self.now)
+        self.expected: set[str] = set()
+        self.texts: list[bytes] = []
+        self.book = ContractBook(
+            self.workspace, last_good={}, holders={}, is_expected=self.expected.__contains__, clock=lambda: self.now
+        )
         self.reconciler = StackReconciler(
             self.workspace,
             self.book,
@@ -149,12 +153,16 @@ class Bench:
             Reports(
                 board=self.board,
                 interest=self.interest,
-                on_recorded=lambda status, _text: self.recorded.append(status),
+                on_recorded=self._record,
                 on_forgotten=self.forgotten.append,
                 on_affected=self.affected.extend,
             ),
             clock=lambda: self.now,
         )
+
+    def _record(self, status: StackStatus, text: bytes) -> None:
+        self.recorded.append(status)
+        self.texts.append(text)
 
     def _get_volume(self) -> FakeVolume:
         if isinstance(self.volume, VolumeError):
@@ -376,6 +384,66 @@ def test_a_gone_contract_keeps_volumes_and_data(bench: Bench) -> None:
     bench.reconciler.reconcile("sample")
     assert bench.board.stack("sample") is None
     assert bench.forgotten == ["sample"]
+
+
+def test_what_is_left_of_a_gone_stack_is_not_called_ready(bench: Bench) -> None:
+    """Its parts are kept, and nobody looks after them; a change of its volume still brings it a run."""
+    file = bench.save("sample")
+    bench.run("sample")
+    file.unlink()
+    status = bench.run("sample")
+    assert {one.state for one in status.directories} | {one.state for one in status.volumes} == {"Pending"}
+    key = ObjectKey("PersistentVolume", "hostk8s-sample-one-pv")
+    assert bench.interest.stacks_of(key) == {"sample"}
+    cluster_of(bench).objects[key] = replace(cluster_of(bench).objects[key], is_in_file=True)
+    [problem] = bench.run("sample").problems
+    assert "delete data/manifests/sample.yaml" in problem.hint
+
+
+def test_a_moved_stack_leaves_nothing_behind_that_is_in_use(bench: Bench) -> None:
+    """`a/b` moved to `a-b` keeps its volume's name: nobody may be told to delete it."""
+    file = bench.save("a/b", path="/mnt/pv/data")
+    bench.run("a/b")
+    file.unlink()
+    bench.save("a-b", path="/mnt/pv/data")
+    bench.reconciler.reconcile("a/b")
+    assert bench.run("a-b").state == "Ready"
+    bench.reconciler.reconcile("a/b")
+    assert bench.board.stack("a/b") is None
+    assert bench.run("a-b").state == "Ready"
+
+
+def test_a_file_that_the_watch_still_expects_is_not_gone(bench: Bench) -> None:
+    """An editor that unlinks and writes anew must not make the stack Removing for a moment."""
+    file = bench.save("sample")
+    bench.run("sample")
+    bench.expected.add("sample")
+    file.unlink()
+    assert bench.run("sample").state == "Ready"
+    bench.expected.clear()
+    assert bench.run("sample").state == "Removing"
+
+
+def test_a_contract_whose_status_looks_the_same_is_recorded(bench: Bench) -> None:
+    """Access modes are in no status, and the text is what a restart falls back on."""
+    file = bench.save("sample")
+    bench.run("sample")
+    file.write_text(file.read_text(encoding="utf-8").replace("ReadWriteOnce", "ReadWriteMany"), encoding="utf-8")
+    bench.run("sample")
+    assert [b"ReadWriteMany" in text for text in bench.texts] == [False, True]
+
+
+def test_a_plan_takes_no_wake_up_from_others(bench: Bench) -> None:
+    """A look at a changed contract must leave the change for the run, which tells the other stack."""
+    bench.save("redis", path="/mnt/pv/shared")
+    bench.save("alpha", path="/mnt/pv/shared")
+    bench.run("redis")
+    bench.run("alpha")
+    bench.affected.clear()
+    bench.save("redis", path="/mnt/pv/elsewhere")
+    assert bench.reconciler.plan("redis").directories
+    bench.run("redis")
+    assert "alpha" in bench.affected
 
 
 def test_an_absent_stacks_folder_is_not_a_gone_contract(bench: Bench) -> None:
