@@ -78,7 +78,7 @@ def test_no_worker_is_lost_under_a_storm(controller: Controller, reconciler: Rec
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        for _ in range(3_000):
+        for _ in range(20_000):
             controller.enqueue(["x", "y"])
     finally:
         sys.setswitchinterval(interval)
