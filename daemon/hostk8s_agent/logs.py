@@ -94,9 +94,16 @@ def _build_renderers(*, is_text: bool, is_colored: bool) -> list[Processor]:
         # Rich's tracebacks, structlog's default where rich is installed, show local variables.
         plain = structlog.dev.plain_traceback
         console = structlog.dev.ConsoleRenderer(colors=is_colored, exception_formatter=plain, sort_keys=False)
-        return [structlog.processors.format_exc_info, _hide_secrets, _quote_controls, console]
+        return [structlog.processors.format_exc_info, _name_stack, _hide_secrets, _quote_controls, console]
     as_data = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
     return [as_data, _hide_secrets, structlog.processors.JSONRenderer(default=str)]
+
+
+def _name_stack(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Keep the stack's name in its line: structlog's console takes `stack` for a stack trace, below the line."""
+    if "stack" in event:
+        event["stack_name"] = event.pop("stack")
+    return event
 
 
 def _name_foreign_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

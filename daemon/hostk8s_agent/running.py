@@ -97,8 +97,11 @@ def _announce(agent: Agent, workspace: Workspace, announce: Callable[[str], None
     where = status.docker.message or f"Docker is {status.docker.state.lower()}, volume {status.docker.volume}"
     cluster = status.cluster.message or f"the cluster {status.cluster.context} is {status.cluster.state.lower()}"
     announce(f"{where}; {cluster}")
-    first = next(iter(status.stacks), None)
+    # HostK8s' own first stack is called sample, and the demo has one.
+    stacks = sorted(status.stacks, key=lambda stack: (stack.name != "sample", stack.name))
+    first = next(iter(stacks), None)
     if first is None:
         announce(f"no contract yet: write {workspace.stacks_root}/<stack>/{CONTRACT_FILE_NAME} and save it")
     else:
-        announce(f"edit {workspace.root / first.file} and save it; then: hostk8s-agent status")
+        announce(f"edit {workspace.root / first.file} and save it")
+        announce(f"what is true then: {sys.argv[0]} status --workspace {workspace.root}")
