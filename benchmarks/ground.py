@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -85,11 +86,13 @@ class Ground:
         self.docker_host = ""
         self.kubectl = ""
         self._folder = Path()
+        # One engine may serve several testbeds, and the leftovers of one are the volumes of another.
+        self._label = ""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(_only_one())
             status = self.testbed.status()
+            stack.enter_context(_only_one(status["state_folder"]))
             if status["given_kubeconfig"]:
                 raise RuntimeError("the benchmark empties its cluster in each round: unset HOSTK8S_TESTBED_KUBECONFIG")
             if status["engine"]["status"] != "ready":
@@ -97,6 +100,7 @@ class Ground:
                 self.testbed.run("up", "engine")
                 status = self.testbed.status()
             self.docker_host = status["engine"]["host"]
+            self._label = f"{LABEL}={hashlib.sha256(os.fsencode(status['state_folder'])).hexdigest()[:8]}"
             self.kubectl = _find_kubectl(Path(status["cache_folder"]))
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hostk8s-bench-")))
             self._remove_leftovers()
@@ -125,13 +129,13 @@ class Ground:
         """Give an empty volume of our own for as long as the block runs."""
         name = f"hostk8s-bench-{secrets.token_hex(3)}"
         try:
-            self._docker("volume", "create", "--label", LABEL, name)
+            self._docker("volume", "create", "--label", self._label, name)
             mountpoint = Path(self._docker("volume", "inspect", "--format", "{{.Mountpoint}}", name))
             if not os.access(mountpoint, os.R_OK | os.W_OK | os.X_OK):
                 raise RuntimeError(
                     "the benchmark looks into the volume's mountpoint: run it as root, beside the engine"
                 )
-            run = ("run", "--detach", "--label", LABEL, "--volume", f"{name}:/mnt/pv", NODE_IMAGE)
+            run = ("run", "--detach", "--label", self._label, "--volume", f"{name}:/mnt/pv", NODE_IMAGE)
             node = self._docker(*run, "sleep", "86400")
             yield Volume(name, mountpoint, node)
         finally:
@@ -192,7 +196,7 @@ class Ground:
         ]
 
     def _remove_leftovers(self) -> None:
-        for name in self._docker("volume", "ls", "--quiet", "--filter", f"label={LABEL}").split():
+        for name in self._docker("volume", "ls", "--quiet", "--filter", f"label={self._label}").split():
             self._remove_volume(name)
 
     def _remove_volume(self, name: str) -> None:
@@ -210,14 +214,14 @@ class Ground:
 
 
 @contextlib.contextmanager
-def _only_one() -> Iterator[None]:
-    """Hold this folder's lock: two benchmarks would take each other's cluster down, and measure each other."""
-    descriptor = os.open(Path(__file__).parent, os.O_RDONLY)
+def _only_one(testbed_folder: str) -> Iterator[None]:
+    """Hold the testbed's folder: two benchmarks would take each other's clusters down, and measure each other."""
+    descriptor = os.open(testbed_folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError("another benchmark runs from this folder") from None
+            raise RuntimeError("another benchmark runs on this testbed") from None
         yield
     finally:
         os.close(descriptor)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from api import RawPool
 from figures import TIMES, Check, Figure, Samples, render_rivals
-from rivals import Commands, write_manifests
+from rivals import Commands, EngineConnection, write_manifests
 from saving import REST_SECONDS, SaveSamples, measure_save, time_milliseconds
 from workload import Edition, name_stacks
 
@@ -28,10 +28,12 @@ class _Contest:
     site: Site
     pool: RawPool
     commands: Commands
+    engine: EngineConnection
     saves: SaveSamples = field(default_factory=SaveSamples.begin)
     raw: Samples = field(default_factory=Samples)
     kubectl: Samples = field(default_factory=Samples)
     script: Samples = field(default_factory=Samples)
+    archive: Samples = field(default_factory=Samples)
 
     def save(self, number: int) -> None:
         edition = Edition(name_stacks(STACKS)[number % STACKS], number)
@@ -59,10 +61,16 @@ class _Contest:
         self.commands.run_script_calls(edition, manifests, self.site.volume.node)
         self.script.add(time_milliseconds(started))
 
+    def put_archive(self, number: int) -> None:
+        edition = Edition("archive", number)
+        started = time.perf_counter()
+        self.engine.put_directory(self.site.volume.node, edition)
+        self.archive.add(time_milliseconds(started))
+
     def forget_samples(self) -> None:
         """Begin anew, after the warm-up."""
         self.saves = SaveSamples.begin()
-        self.raw, self.kubectl, self.script = Samples(), Samples(), Samples()
+        self.raw, self.kubectl, self.script, self.archive = Samples(), Samples(), Samples(), Samples()
 
 
 def measure_direct_save(trial: Trial) -> Figure:
@@ -93,15 +101,17 @@ def measure_direct_save(trial: Trial) -> Figure:
 
 
 def measure_helper_save(trial: Trial) -> Figure:
-    """One save through the helper container, beside the bare limit and kubectl."""
+    """One save through the helper container, beside the bare limit, kubectl, and the engine's one call."""
     with _contest(trial, "helper-container") as contest:
-        _take_turns(trial, contest, (contest.save, contest.apply_raw, contest.apply_with_kubectl))
+        _take_turns(trial, contest, (contest.save, contest.apply_raw, contest.apply_with_kubectl, contest.put_archive))
         p50 = contest.saves.whole.median
         return Figure(
             work="the same through the helper container",
             rounds=f"{trial.sizes.rounds} rounds",
             measured=f"{contest.saves.whole}",
-            rivals=render_rivals((("(a)", contest.raw), ("(b)", contest.kubectl))),
+            rivals=render_rivals(
+                (("(a)", contest.raw), ("(b)", contest.kubectl), ("one bare `PUT archive`", contest.archive))
+            ),
             checks=(Check("p50", p50, 120, "ms"),),
             details=contest.saves.describe(contest.site.agent.read_reconcile_milliseconds(trial.sizes.rounds)),
         )
@@ -121,5 +131,9 @@ def _take_turns(trial: Trial, contest: _Contest, turns: tuple[Callable[[int], No
 
 @contextmanager
 def _contest(trial: Trial, access: str) -> Iterator[_Contest]:
-    with trial.ready_agent(STACKS, access=access) as site, RawPool(site.cluster.server) as pool:
-        yield _Contest(site, pool, trial.ground.commands(site.cluster))
+    with (
+        trial.ready_agent(STACKS, access=access) as site,
+        RawPool(site.cluster.server) as pool,
+        closing(EngineConnection(trial.ground.docker_host)) as engine,
+    ):
+        yield _Contest(site, pool, trial.ground.commands(site.cluster), engine)

@@ -94,7 +94,7 @@ def _describe_machine(versions: Sequence[tuple[str, str]]) -> list[tuple[str, st
         ("date", dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("cores", f"{len(os.sched_getaffinity(0))}{f' ({model[1]})' if model else ''}"),
         ("memory", f"{int(memory[1]) / 1024 / 1024:.0f} GiB" if memory else "unknown"),
-        ("kernel", f"{platform.system()} {platform.release()}"),
+        ("kernel", f"{platform.system()} {platform.release().partition('-')[0]}"),
         ("load before the run", f"{os.getloadavg()[2]:.2f}"),
         ("Python", platform.python_version()),
         *versions,

@@ -41,16 +41,14 @@ class Measurement:
 
 
 MEASUREMENTS = (
-    Measurement("save", measure_direct_save, lambda sizes: 20 + 3.5 * sizes.rounds),
-    Measurement("save-helper", measure_helper_save, lambda sizes: 20 + 1.8 * sizes.rounds),
-    Measurement("cold-start", measure_cold_start, lambda sizes: 15 + sizes.cold_rounds * (30 + 0.06 * sizes.stacks)),
-    Measurement("restart", measure_restart, lambda sizes: 20 + sizes.stacks * 0.015 + sizes.rounds * 6),
-    Measurement("touched", measure_touched, lambda sizes: 20 + sizes.stacks * 0.015 + sizes.rounds * 5),
-    Measurement("scale", measure_scale, lambda sizes: 40 + sizes.many_stacks * 0.012 + sizes.rounds * 2),
-    Measurement(
-        "idle", measure_idle, lambda sizes: 20 + sizes.stacks * 0.015 + sizes.idle_windows * sizes.idle_seconds
-    ),
-    Measurement("status", measure_status, lambda sizes: 25 + sizes.stacks * 0.015 + sizes.rounds * 1.2),
+    Measurement("save", measure_direct_save, lambda sizes: 25 + 2.2 * sizes.rounds),
+    Measurement("save-helper", measure_helper_save, lambda sizes: 25 + 1.5 * sizes.rounds),
+    Measurement("cold-start", measure_cold_start, lambda sizes: 15 + sizes.cold_rounds * (22 + 0.028 * sizes.stacks)),
+    Measurement("restart", measure_restart, lambda sizes: 20 + 0.01 * sizes.stacks + 5 * sizes.rounds),
+    Measurement("touched", measure_touched, lambda sizes: 20 + 0.01 * sizes.stacks + 4 * sizes.rounds),
+    Measurement("scale", measure_scale, lambda sizes: 40 + 0.01 * sizes.many_stacks + 1.8 * sizes.rounds),
+    Measurement("idle", measure_idle, lambda sizes: 20 + 0.01 * sizes.stacks + sizes.idle_windows * sizes.idle_seconds),
+    Measurement("status", measure_status, lambda sizes: 35 + 0.01 * sizes.stacks + 1.5 * sizes.rounds),
 )
 
 
