@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 from hostk8s_agent.errors import Problem
@@ -175,6 +176,7 @@ def _parse(kind: type[_Value], document: Mapping[str, Any]) -> _Value:
     return kind(**{name: document[key] for name, key in known.items() if key in document})
 
 
+@cache
 def _camel_case(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
