@@ -146,7 +146,7 @@ start_controller_manager() {
   port=$(($(<"$folder/ports") + 1))
   if ! is_running "$folder" controller-manager; then
     start_daemon "$folder" controller-manager "$(binaries_folder)/kube-controller-manager" --kubeconfig="$folder/kubeconfig" \
-      --leader-elect=false --service-account-private-key-file="$folder/certificates/sa.key" --root-ca-file="$folder/certificates/ca.crt" \
+      --leader-elect=false --kube-api-qps=200 --kube-api-burst=400 --service-account-private-key-file="$folder/certificates/sa.key" --root-ca-file="$folder/certificates/ca.crt" \
       --bind-address=127.0.0.1 --port=0 --secure-port="$port" --tls-cert-file="$folder/certificates/server.crt" --tls-private-key-file="$folder/certificates/server.key"
   fi
 }
