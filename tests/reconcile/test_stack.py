@@ -81,10 +81,10 @@ class FakeVolume:
 
     @contextmanager
     def stream_tree_out(self, path: str) -> Iterator[Iterable[bytes]]:
-        raise NotImplementedError(path)
+        raise AssertionError(f"a reconcile streams no tree: {path}")
 
     def stream_tree_in(self, path: str, chunks: Iterable[bytes]) -> None:
-        raise NotImplementedError(path, chunks)
+        raise AssertionError(f"a reconcile streams no tree: {path}, {chunks}")
 
     def close(self) -> None:
         """Nothing to let go of."""
