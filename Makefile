@@ -70,14 +70,16 @@ $(BIN)/python:
 	@echo "making $(VENV) and installing into it ..." >&2
 	@$(PYTHON) -m venv $(VENV)
 
-# The markers say which lock file was installed, so that a changed one is installed again.
+# The markers say which lock file was installed, so that a changed one is installed again. The lock files are complete:
+# without --no-deps an old pip looks for a newer `coverage[toml]` than the `coverage` that they pin, and fails.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 $(VENV)/runtime: $(BIN)/python requirements.lock pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) -e .
 	@touch $@
 
 $(VENV)/development: $(VENV)/runtime requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 demo: ## Make the demo workspace from contracts/examples/
