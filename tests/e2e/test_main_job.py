@@ -180,8 +180,9 @@ def test_the_agent_waits_calmly_for_a_kubeconfig(real_site: Any, cluster: Any) -
     real_site.start()
     stack = f"{real_site.prefix}-late"
     real_site.save(stack)
-    pending = real_site.wait_for(stack, "Pending")
-    assert pending["problems"]
+    # Pending at first means only that nobody has looked yet.
+    real_site._wait_until(lambda: real_site.codes(stack), "what it waits for")
+    assert real_site.stack(stack)["state"] == "Pending"
     real_site._wait_until(
         lambda: [one["state"] for one in real_site.stack(stack)["directories"]] == ["Ready"], "the directory"
     )

@@ -1,58 +1,35 @@
-"""The command line: every verb, its options and its examples. What a verb does is in the module of its name."""
+"""The command line: every verb, its options and its examples. What a verb does is in the module of its name.
+
+The verbs of a room of their own are declared in a module of that room's name, `<room>_verbs.py`, whose `register`
+adds them here.
+"""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from hostk8s_agent import __version__
+from hostk8s_agent.cli.declaring import (
+    DEFAULT_TIMEOUT_SECONDS,
+    ExamplesFirst,
+    ExamplesFirstGroup,
+    OutputOption,
+    StackArgument,
+    TimeoutOption,
+    WorkspaceOption,
+    end,
+)
 from hostk8s_agent.cli.exit_codes import ExitCode
-from hostk8s_agent.cli.guarding import run_guarded
-from hostk8s_agent.cli.output import OutputFormat
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PROGRAM = "hostk8s-agent"
-DEFAULT_TIMEOUT_SECONDS = 120.0
-
-
-class _ExamplesFirst(TyperCommand):
-    """A verb whose help begins with its epilog, the examples, as they were written."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's types, which typer hides
-        _write_examples(self.epilog, formatter)
-        super().format_help(ctx, formatter)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - the same
-        """Nothing: it was shown already."""
-
-
-class _ExamplesFirstGroup(TyperGroup):
-    """The same for the command as a whole."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - the same
-        _write_examples(self.epilog, formatter)
-        super().format_help(ctx, formatter)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - the same
-        """Nothing: it was shown already."""
-
-
-def _write_examples(examples: str | None, formatter: Any) -> None:  # noqa: ANN401 - the same
-    formatter.write("Examples:\n")
-    for line in (examples or "").strip().splitlines():
-        formatter.write(f"  {line.strip()}\n")
-    formatter.write("\n")
-
 
 app = typer.Typer(
     name=PROGRAM,
-    cls=_ExamplesFirstGroup,
+    cls=ExamplesFirstGroup,
     add_completion=False,
     invoke_without_command=True,
     rich_markup_mode=None,
@@ -64,18 +41,6 @@ app = typer.Typer(
     hostk8s-agent plan                     what would be done?
     """,
 )
-
-WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option("--workspace", metavar="DIR", help="The HostK8s checkout. Unset: found upwards from here."),
-]
-OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="How data is shown.")]
-StackArgument = Annotated[
-    str | None, typer.Argument(metavar="STACK", help="A stack, slashes included. Unset: all.", show_default=False)
-]
-TimeoutOption = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", min=0, max=3600, help="How long to wait at most.")
-]
 
 
 @app.callback()
@@ -93,7 +58,7 @@ def _start(
 
 @app.command(
     "run",
-    cls=_ExamplesFirst,
+    cls=ExamplesFirst,
     epilog="""
     hostk8s-agent run                      run until Ctrl-C or SIGTERM
     hostk8s-agent run --once               reconcile everything, show the outcome and end
@@ -114,12 +79,12 @@ def _run(
 
         return run_one_pass(output, workspace, timeout) if once else run_service(workspace)
 
-    _end(verb)
+    end(verb)
 
 
 @app.command(
     "status",
-    cls=_ExamplesFirst,
+    cls=ExamplesFirst,
     epilog="""
     hostk8s-agent status                       everything, worst first
     hostk8s-agent status foundation/airflow    all of one stack
@@ -141,12 +106,12 @@ def _status(
 
         return show_status(StatusOptions(stack, output, workspace, watch))
 
-    _end(verb)
+    end(verb)
 
 
 @app.command(
     "validate",
-    cls=_ExamplesFirst,
+    cls=ExamplesFirst,
     epilog="""
     hostk8s-agent validate                                  all contracts of the workspace
     hostk8s-agent validate software/stacks/sample           one stack's
@@ -168,12 +133,12 @@ def _validate(
 
         return validate(paths or (), output, workspace)
 
-    _end(verb)
+    end(verb)
 
 
 @app.command(
     "plan",
-    cls=_ExamplesFirst,
+    cls=ExamplesFirst,
     epilog="""
     hostk8s-agent plan                     what a reconcile of each stack would do
     hostk8s-agent plan sample -o yaml      of one stack, with every field that differs
@@ -193,12 +158,12 @@ def _plan(
 
         return show_plan(stack, output, workspace, timeout)
 
-    _end(verb)
+    end(verb)
 
 
 @app.command(
     "reconcile",
-    cls=_ExamplesFirst,
+    cls=ExamplesFirst,
     epilog="""
     hostk8s-agent reconcile                        run all stacks now
     hostk8s-agent reconcile sample --wait          run one, and wait for what comes of it
@@ -219,12 +184,12 @@ def _reconcile(
 
         return reconcile(stack, output, workspace, timeout if wait else None)
 
-    _end(verb)
+    end(verb)
 
 
 @app.command(
     "schema",
-    cls=_ExamplesFirst,
+    cls=ExamplesFirst,
     epilog="""
     hostk8s-agent schema > hostk8s.storage.schema.json     for an editor's YAML support
     """,
@@ -237,14 +202,10 @@ def _schema(*, output: OutputOption = "json") -> None:
 
         return show_schema(output)
 
-    _end(verb)
+    end(verb)
 
 
 def run_app() -> NoReturn:
     """Read the command line, do what it says and end the process."""
     app(prog_name=PROGRAM)
     sys.exit(ExitCode.OK)
-
-
-def _end(verb: Callable[[], int]) -> NoReturn:
-    raise typer.Exit(run_guarded(verb))

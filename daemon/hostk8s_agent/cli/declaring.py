@@ -1,0 +1,66 @@
+"""What all verbs are declared with: help that begins with examples, the options that many have, one way to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from hostk8s_agent.cli.guarding import run_guarded
+from hostk8s_agent.cli.output import OutputFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_TIMEOUT_SECONDS = 120.0
+
+
+class ExamplesFirst(TyperCommand):
+    """A verb whose help begins with its epilog, the examples, as they were written."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's types, which typer hides
+        """Write the examples, then the rest."""
+        _write_examples(self.epilog, formatter)
+        super().format_help(ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - the same
+        """Nothing: it was shown already."""
+
+
+class ExamplesFirstGroup(TyperGroup):
+    """The same for the command as a whole."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - the same
+        """Write the examples, then the rest."""
+        _write_examples(self.epilog, formatter)
+        super().format_help(ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - the same
+        """Nothing: it was shown already."""
+
+
+def _write_examples(examples: str | None, formatter: Any) -> None:  # noqa: ANN401 - the same
+    formatter.write("Examples:\n")
+    for line in (examples or "").strip().splitlines():
+        formatter.write(f"  {line.strip()}\n")
+    formatter.write("\n")
+
+
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option("--workspace", metavar="DIR", help="The HostK8s checkout. Unset: found upwards from here."),
+]
+OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="How data is shown.")]
+StackArgument = Annotated[
+    str | None, typer.Argument(metavar="STACK", help="A stack, slashes included. Unset: all.", show_default=False)
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0, max=3600, help="How long to wait at most.")
+]
+
+
+def end(verb: Callable[[], int]) -> NoReturn:
+    """Carry a verb out and end the process with its code."""
+    raise typer.Exit(run_guarded(verb))
