@@ -38,6 +38,15 @@ format: $(VENV)/development ## Format the code, and mend what can be mended
 bench: $(VENV)/development testbed-install ## Measure the agent and its rivals in one run, and write benchmarks/results.md
 	@$(BIN)/python benchmarks/run.py
 
+ROWS ?=
+.PHONY: faults
+faults: $(VENV)/development testbed-install ## Make every fault happen many times, and write docs/reliability.md (ROWS='D5 W1': those)
+	@$(BIN)/pytest -q -m fault --trials=full --record-rows --rows="$(ROWS)"
+
+.PHONY: soak
+soak: $(VENV)/development testbed-install ## The same for what takes an hour: crashes under churn, an engine that restarts
+	@$(BIN)/pytest -q -m fault --trials=soak --record-rows --rows="$(ROWS)"
+
 .PHONY: schema
 schema: $(VENV)/runtime ## Write contracts/storage-contract.schema.json anew from the model
 	@$(BIN)/hostk8s-agent schema > contracts/storage-contract.schema.json

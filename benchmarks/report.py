@@ -57,7 +57,7 @@ def render_results(figures: Sequence[Figure], failures: Sequence[str], versions:
         rivals = "<br>".join(one.rivals) or NOTHING
         row = (one.work, one.must_reach, one.measured, rivals, one.ratios or NOTHING, one.rounds, one.verdict)
         lines.append(_render_row(row))
-    lines += ["", "## The machine", "", *(f"- {name}: {value}" for name, value in _describe_machine(versions)), ""]
+    lines += ["", "## The machine", "", *(f"- {name}: {value}" for name, value in describe_machine(versions)), ""]
     if failures:
         lines += ["## What could not be measured", "", *(f"- {failure}" for failure in failures), ""]
     missed = [figure for figure in figures if figure.misses]
@@ -86,7 +86,7 @@ def _render_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _describe_machine(versions: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def describe_machine(versions: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """What matters for the figures and tells nothing of whose machine it is."""
     memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="ascii"), re.MULTILINE)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from reliability import Fault, Length, Row
+from reliability_page import record_row, render_line
 
 ROOT = Path(__file__).parent.parent
 TESTBED = ROOT / "infra/testbed/testbed"
@@ -20,17 +24,80 @@ DEADLINE_SECONDS = 30.0
 _ENVIRONMENT = dict(os.environ)
 
 
+# A row that is tried many times may take long; short ones keep the limit of pyproject.toml.
+THOROUGH_SECONDS = 4 * 3600
+_ROWS = pytest.StashKey[list[dict[str, Any]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often the rows of the fault catalogue are tried, and whether the outcome is kept."""
+    parser.addoption("--trials", choices=("short", "full", "soak"), default="short", help="trials of each fault row")
+    parser.addoption("--rows", default="", help="the ids of the rows to try, for instance 'D5 W1'; unset: all")
+    parser.addoption("--record-rows", action="store_true", help="write the rows to docs/reliability.md")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing has been tried yet."""
+    config.stash[_ROWS] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give thorough rows their time; a soak is of those rows alone that have one."""
+    length, wanted = config.getoption("trials"), config.getoption("rows").split()
+    if length != "short":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(THOROUGH_SECONDS))
+    chosen = [item for item in items if _is_wanted(find_fault(item), wanted, length)]
+    if len(chosen) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+def _is_wanted(fault: Fault | None, wanted: Sequence[str], length: Length) -> bool:
+    if wanted and (fault is None or fault.id not in wanted):
+        return False
+    return length != "soak" or (fault is not None and fault.soak > 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show the rows that were tried thoroughly."""
+    for record in config.stash[_ROWS]:
+        terminalreporter.write_line(render_line(record))
+
+
+def find_fault(item: pytest.Item) -> Fault | None:
+    """The row that a test is, None for an ordinary test."""
+    marker = item.get_closest_marker("fault")
+    return None if marker is None else Fault(*marker.args, **marker.kwargs)
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Iterator[Row]:
+    """The trials of the fault that the test is marked with."""
+    fault = find_fault(request.node)
+    assert fault is not None, "mark the test: @pytest.mark.fault(...)"
+    length: Length = request.config.getoption("trials")
+    row = Row(fault, length)
+    yield row
+    if row.is_counting:
+        record = row.render_record(dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"))
+        request.config.stash[_ROWS].append(record)
+        if request.config.getoption("record_rows"):
+            record_row(record)
+
+
 class Testbed:
     """The testbed's command. A part that cannot be had fails the test that needs it; none is ever skipped."""
 
     __test__ = False
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._started: list[str] = []
+        self._environment = _ENVIRONMENT if environment is None else environment
 
     def run(self, *arguments: str) -> str:
         """Run a verb and return what it printed; an error is the test's failure, in the testbed's words."""
-        done = subprocess.run([TESTBED, *arguments], capture_output=True, text=True, check=False, env=_ENVIRONMENT)
+        done = subprocess.run([TESTBED, *arguments], capture_output=True, text=True, check=False, env=self._environment)
         assert done.returncode == 0, f"testbed {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
 
@@ -63,6 +130,33 @@ def testbed() -> Iterator[Testbed]:
     testbed = Testbed()
     yield testbed
     testbed.down()
+
+
+@pytest.fixture(scope="session")
+def private_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+    """A testbed of the tests' own, where anything may be stopped, killed and wiped; gone after the tests.
+
+    Its engine, its control plane and its node are started by `up` of whoever needs them, and stay up for the next.
+    """
+    folder = tmp_path_factory.mktemp("private-testbed")
+    inherited = {
+        name: value
+        for name, value in _ENVIRONMENT.items()
+        if name not in {"DOCKER_HOST", "DOCKER_CONTEXT", "KUBECONFIG"} and not name.startswith("HOSTK8S_TESTBED_")
+    }
+    if cache := _ENVIRONMENT.get("HOSTK8S_TESTBED_CACHE"):
+        inherited["HOSTK8S_TESTBED_CACHE"] = cache
+    own = {
+        "HOSTK8S_TESTBED_STATE": str(folder / "state"),
+        "HOSTK8S_TESTBED_ENGINE": "own",
+        "HOSTK8S_TESTBED_ENGINE_DATA": str(folder / "data"),
+        "HOSTK8S_TESTBED_NODE": "own",
+    }
+    testbed = Testbed({**inherited, **own})
+    try:
+        yield testbed
+    finally:
+        testbed.run("down")
 
 
 @pytest.fixture(scope="session")

@@ -116,6 +116,13 @@ make_engine_bridge() {
   as_root ip link set "$bridge" up
 }
 
+# As `systemctl stop docker` does: containers end, and are there again, stopped, when it is started.
+stop_own_engine() {
+  is_own_engine_running || refuse "no engine of our own runs: only that one is ever stopped"
+  stop_daemon "$(engine_folder)" dockerd 30
+  say "the Docker engine is stopped; its data is kept in $(engine_data)"
+}
+
 down_engine() {
   local folder
   folder=$(engine_folder)

@@ -75,6 +75,9 @@ install_missing_packages() {
   release_services
 }
 
+# install_tools: what tests use besides the parts. strace makes system calls of the agent fail.
+install_tools() { command -v strace >/dev/null || install_packages strace; }
+
 # Debian starts the services of a package that it installs. A policy file that says no (and only ours) prevents that:
 # a second dockerd on the default socket would be one that `testbed down` may not stop.
 SERVICE_POLICY=/usr/sbin/policy-rc.d
