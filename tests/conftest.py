@@ -167,6 +167,14 @@ def engine(testbed: Testbed) -> str:
 
 
 @pytest.fixture(scope="session")
+def node_image(testbed: Testbed, engine: str) -> str:
+    """The name of an image in that engine that has a shell's tools, as a node's has."""
+    assert engine
+    testbed.run("install", "node")
+    return "hostk8s.local/busybox:1"
+
+
+@pytest.fixture(scope="session")
 def kubeconfig(testbed: Testbed) -> Path:
     """The kubeconfig of a real Kubernetes control plane."""
     testbed.up("control-plane")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.volume.access import VolumeAccess
     from hostk8s_agent.volume.engine import EngineIdentity
+    from hostk8s_agent.volume.nodes import ClusterNodes
 
 log = structlog.get_logger()
 
@@ -69,6 +70,7 @@ class VolumeConnection:
         self._lock = threading.Lock()
         self._state = DockerState("Connecting", options.volume_name, clock())
         self._access: VolumeAccess | None = None
+        self._nodes: ClusterNodes | None = None
         self._error: VolumeError = EngineUnreachableError(
             "the agent has not connected to Docker yet", hint="wait a moment"
         )
@@ -99,6 +101,15 @@ class VolumeConnection:
             if self._access is not None:
                 return self._access
             # A copy: an error raised in many threads would collect all their tracebacks.
+            raise type(self._error)(self._error.message, hint=self._error.hint)
+
+    def current_nodes(self) -> ClusterNodes:
+        """Return the way to the cluster's nodes in the engine. Raises the `VolumeError` that says why there is none."""
+        with self._lock:
+            if self._nodes is not None:
+                return self._nodes
+            if self._access is not None:
+                raise EngineUnreachableError("no Docker engine is in use", hint="nothing to do")
             raise type(self._error)(self._error.message, hint=self._error.hint)
 
     def state(self) -> DockerState:
@@ -169,6 +180,7 @@ class VolumeConnection:
     def _supervise(self, link: DockerLink) -> None:
         """Serve the link until it is lost or the agent stops."""
         checks = 0
+        self._nodes = link.nodes
         try:
             self._publish("Connected", link.access, identity=link.identity, problem=self._warning)
             while not self._is_stopping:
@@ -177,6 +189,7 @@ class VolumeConnection:
                     checks += 1
                     link.check(identifies=checks % self._pace.identify_every == 0)
         except VolumeError as error:
+            self._nodes = None
             if isinstance(error, VolumeGoneError):
                 self._remember_loss(error)
             self._publish_failure(error)
@@ -214,6 +227,7 @@ class VolumeConnection:
         """Give out no access any more: the agent stops."""
         with self._lock:
             access, self._access = self._access, None
+            self._nodes = None
             self._error = AccessClosedError("the agent stops", hint="start it again: `hostk8s-agent run`")
         return access
 
@@ -248,7 +262,7 @@ class VolumeConnection:
                 version=identity.version if identity else before.version,
                 problem=problem,
             )
-            is_changed = _summarise(after) != _summarise(before)
+            is_changed = after.summary != before.summary
             self._state = after if after.state == before.state else replace(after, since=self._clock())
         # A link closes its own access; the host directory has no link.
         if isinstance(former, HostDirectoryAccess) and former is not access:
@@ -263,7 +277,7 @@ class VolumeConnection:
             endpoints = (self._pinned,) if self._pinned else list_endpoints(self._sources)
         except VolumeError as error:
             return error.message
-        return tuple((endpoint, _describe_socket(endpoint)) for endpoint in endpoints)
+        return tuple((endpoint, endpoint.sign_socket()) for endpoint in endpoints)
 
     def _wait_for_change(self, situation: object, limit_seconds: float | None) -> None:
         """Return when the situation is another one, the limit is over or the agent stops."""
@@ -282,17 +296,3 @@ class VolumeConnection:
         self._heartbeat = time.monotonic()
         self._waker.wait(tripwire, seconds)
         self._heartbeat = time.monotonic()
-
-
-def _summarise(state: DockerState) -> object:
-    """What makes a change: the words of a problem alone (refused, then reset) are none."""
-    return state.state, state.endpoint, state.access, state.engine_id, state.problem.code if state.problem else None
-
-
-def _describe_socket(endpoint: DockerEndpoint) -> tuple[int, int] | None:
-    path = endpoint.socket_path
-    try:
-        found = path.stat() if path else None
-    except OSError:
-        return None
-    return (found.st_ino, found.st_ctime_ns) if found else None

@@ -38,6 +38,15 @@ class DockerEndpoint:
         """The Unix socket's path, None for an endpoint on the network."""
         return Path(self.url.removeprefix("unix://")) if self.url.startswith("unix://") else None
 
+    def sign_socket(self) -> tuple[int, int] | None:
+        """Return what changes when the socket file is made anew, None when there is none."""
+        path = self.socket_path
+        try:
+            found = path.stat() if path else None
+        except OSError:
+            return None
+        return (found.st_ino, found.st_ctime_ns) if found else None
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointSources:

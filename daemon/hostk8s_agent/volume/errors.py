@@ -21,6 +21,9 @@ VolumeError
 ├── OwnerNotPermittedError    only root may give a directory to someone else
 ├── ModeNotPermittedError     the operating system dropped a bit of the mode
 ├── StreamStalledError        a stream brought no byte for too long                  retryable
+├── NodeGoneError             a node's container was removed                         retryable
+├── NodeStoppedError          a node's container does not run                        retryable
+├── CommandTooLongError       a command in a node does not come to an end            retryable
 └── TarRefusedError           a tar stream that is cut, broken or hostile
 ```
 """
@@ -149,6 +152,27 @@ class StreamStalledError(VolumeError):
     """A stream from or to the engine brought no byte for too long."""
 
     code = "StreamStalled"
+    retryable = True
+
+
+class NodeGoneError(VolumeError):
+    """The container of a cluster's node was removed."""
+
+    code = "NodeGone"
+    retryable = True
+
+
+class NodeStoppedError(VolumeError):
+    """The container of a cluster's node does not run, or is paused."""
+
+    code = "NodeStopped"
+    retryable = True
+
+
+class CommandTooLongError(VolumeError):
+    """A command in a node's container takes too long, or says too much."""
+
+    code = "CommandTooLong"
     retryable = True
 
 

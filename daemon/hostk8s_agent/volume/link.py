@@ -11,6 +11,7 @@ from hostk8s_agent.volume.engine import Engine, EngineIdentity, EngineVolume
 from hostk8s_agent.volume.errors import EngineChangedError, VolumeGoneError
 from hostk8s_agent.volume.helper_container import HelperContainerAccess
 from hostk8s_agent.volume.helper_life import HelperPlace
+from hostk8s_agent.volume.nodes import ClusterNodes
 
 if TYPE_CHECKING:
     import socket
@@ -33,6 +34,7 @@ class DockerLink:
         self._options = options
         self._engine = Engine(endpoint)
         self._tripwire: socket.socket | None = None
+        self.nodes = ClusterNodes(self._engine, options.cluster_name)
         self.access: DockerAccess | None = None
         try:
             # Before the questions, so that an engine that is replaced in between trips it.

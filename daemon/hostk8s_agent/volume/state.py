@@ -39,6 +39,11 @@ class DockerState:
     version: str = ""
     problem: Problem | None = None
 
+    @property
+    def summary(self) -> object:
+        """What makes a change: other words for the same problem (refused, then reset) are none."""
+        return self.state, self.endpoint, self.access, self.engine_id, self.problem.code if self.problem else None
+
 
 @dataclass(frozen=True, slots=True)
 class VolumeOptions:
