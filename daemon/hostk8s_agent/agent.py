@@ -20,6 +20,7 @@ from hostk8s_agent.control.errors import UnknownStackError
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.controller import Controller
 from hostk8s_agent.reconcile.interest import InterestIndex
+from hostk8s_agent.reconcile.inventory import Inventory
 from hostk8s_agent.reconcile.recording import Recorder
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.status.board import Event, StatusBoard, render_time
@@ -65,6 +66,7 @@ class Agent:
         self._recorder = Recorder(records)
         self._board = StatusBoard()
         self._interest = InterestIndex()
+        self._inventory = Inventory(records.load_inventory(), self._recorder.record_inventory)
         self._connections = Connections(
             workspace,
             settings,
@@ -85,6 +87,7 @@ class Agent:
             Reports(
                 board=self._board,
                 interest=self._interest,
+                inventory=self._inventory,
                 on_recorded=self._recorder.record,
                 on_forgotten=self._forget,
                 on_affected=self._enqueue,

@@ -12,9 +12,10 @@ import pytest
 from hostk8s_agent.errors import ClusterError, VolumeError
 from hostk8s_agent.plan.actions import ApplyObject, CreateDirectory, DirectoryAction
 from hostk8s_agent.plan.desired import ObjectKey
-from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedDirectory, ObservedObject
+from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedDirectory, ObservedObject, ObservedPod
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.interest import InterestIndex
+from hostk8s_agent.reconcile.inventory import Inventory
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.status.board import StatusBoard
 from hostk8s_agent.status.model import StackStatus
@@ -107,6 +108,10 @@ class FakeCluster:
         assert keys is not None
         return ()
 
+    def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
+        assert namespace
+        return ()
+
     def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
         assert stack
         return tuple(self._apply(action) for action in actions)
@@ -139,6 +144,7 @@ class Bench:
         self.forgotten: list[str] = []
         self.affected: list[str] = []
         self.interest = InterestIndex()
+        self.inventory = Inventory((), lambda _key, _entry: None, clock=lambda: self.now)
         # Far after any file's change time: nothing is still settling.
         self.now = 4_000_000_000.0
         self.expected: set[str] = set()
@@ -153,6 +159,7 @@ class Bench:
             Reports(
                 board=self.board,
                 interest=self.interest,
+                inventory=self.inventory,
                 on_recorded=self._record,
                 on_forgotten=self.forgotten.append,
                 on_affected=self.affected.extend,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hostk8s_agent.reconcile.recording import Recorder
+from hostk8s_agent.status.inventory import InventoryEntry, InventoryKey
 from hostk8s_agent.status.model import StackStatus
 from hostk8s_agent.status.records import DATABASE_NAME, Records, RecordsError, StackRecord, load_last_known
 
@@ -92,3 +93,50 @@ def test_a_look_leaves_no_trace(tmp_path: Path) -> None:
         records.save_stacks([SAMPLE], removed=[])
         assert records.load_stacks() == {}
     assert not (tmp_path / "state").exists()
+
+
+def test_the_inventory_survives_a_restart(tmp_path: Path) -> None:
+    """What was applied is known after a stop, with since when nobody asks for it; what is gone is forgotten."""
+    wanted = InventoryEntry(InventoryKey("a", "PersistentVolume", "hostk8s-a-b-pv"), "uid-1", 5.0)
+    unwanted = InventoryEntry(InventoryKey("a/b", "Directory", "/mnt/pv/a"), "", 6.0, 7.5)
+    gone = InventoryEntry(InventoryKey("a", "StorageClass", "fast"), "uid-2", 5.0)
+    recorder = Recorder(Records(tmp_path))
+    recorder.start()
+    for entry in (wanted, unwanted, gone):
+        recorder.record_inventory(entry.key, entry)
+    recorder.record_inventory(gone.key, None)
+    recorder.stop()
+    with closing(Records(tmp_path)) as records:
+        assert set(records.load_inventory()) == {wanted, unwanted}
+
+
+FORMAT_1 = """
+CREATE TABLE stacks (name TEXT PRIMARY KEY, status TEXT NOT NULL, contract BLOB NOT NULL);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+PRAGMA user_version=1;
+"""
+PAST = """{"name": "a",
+ "directories": [{"path": "/mnt/pv/a", "state": "Ready"}, {"path": "/mnt/pv/b", "state": "Pending"}],
+ "volumes": [{"name": "hostk8s-a-b-pv", "storageClass": "fast", "phase": "Bound", "state": "Ready"},
+             {"name": "hostk8s-a-c-pv", "storageClass": "slow", "phase": "Bound", "state": "Blocked"}]}"""
+
+
+def test_records_of_the_first_format_are_taken_over(tmp_path: Path) -> None:
+    """An agent that is updated knows what its predecessor applied: without that, nothing of it would ever be pruned."""
+    with closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection:
+        connection.executescript(FORMAT_1)
+        connection.execute("INSERT INTO stacks VALUES ('a', ?, ?)", (PAST, b"text"))
+        connection.commit()
+    expected = {
+        InventoryKey("a", "Directory", "/mnt/pv/a"),
+        InventoryKey("a", "PersistentVolume", "hostk8s-a-b-pv"),
+        InventoryKey("a", "StorageClass", "fast"),
+    }
+    before = (tmp_path / DATABASE_NAME).read_bytes()
+    with closing(Records(tmp_path, is_kept=False)) as records:
+        assert {entry.key for entry in records.load_inventory()} == expected
+    assert (tmp_path / DATABASE_NAME).read_bytes() == before, "a look changed the file"
+    for _ in range(2):
+        with closing(Records(tmp_path)) as records:
+            assert {entry.key for entry in records.load_inventory()} == expected
+            assert records.load_stacks()["a"].contract == b"text"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.errors import ClusterError
     from hostk8s_agent.plan.actions import ApplyObject
     from hostk8s_agent.plan.desired import ObjectKey
-    from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject
+    from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject, ObservedPod
 
 
 class ClusterAccess(Protocol):
@@ -21,6 +21,9 @@ class ClusterAccess(Protocol):
 
     def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
         """Return the claims that are bound to, or ask by name for, one of these PersistentVolumes."""
+
+    def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
+        """Ask for the pods of a namespace, sorted by name. One request; raises the `ClusterError` of its failure."""
 
     def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
         """Apply the objects concurrently; return for each the object as the server has it now, or why not."""

@@ -25,6 +25,7 @@ from hostk8s_agent.cluster.errors import (
 )
 from hostk8s_agent.cluster.kubeconfig_watch import KubeconfigWatch
 from hostk8s_agent.cluster.mirror import Mirror
+from hostk8s_agent.cluster.pods import list_pods
 from hostk8s_agent.cluster.requests import RequestCounter
 from hostk8s_agent.cluster.scratch import clear_scratch_folder
 from hostk8s_agent.cluster.session import Session, explain_staleness
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.cluster.kubeconfig import KubeconfigSource
     from hostk8s_agent.plan.actions import ApplyObject
     from hostk8s_agent.plan.desired import ObjectKey
-    from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject
+    from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject, ObservedPod
 
 log = structlog.get_logger()
 
@@ -137,6 +138,10 @@ class ClusterConnection:
         self._require_session()
         volumes = sorted(key.name for key in set(keys) if key.kind == "PersistentVolume")
         return tuple(claim for name in volumes for claim in self._mirror.find_claims_of_volume(name))
+
+    def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
+        """Ask the server for the pods of a namespace. Raises a `ClusterError`."""
+        return list_pods(self._require_session().client, namespace)
 
     def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
         """Apply the objects concurrently; return for each the object as the server has it now, or why not."""

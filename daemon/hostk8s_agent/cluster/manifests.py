@@ -14,7 +14,7 @@ from hostk8s_agent.cluster.errors import ManifestFolderError
 from hostk8s_agent.cluster.yaml_text import parse_yaml
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.objects import FIELD_MANAGER
-from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedObject
+from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedObject, ObservedPod
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +65,11 @@ class ManifestFiles:
     def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
         """Return no claims: files have none."""
         del keys
+        return ()
+
+    def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
+        """Return no pods: files have none."""
+        del namespace
         return ()
 
     def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:

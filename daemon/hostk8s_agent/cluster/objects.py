@@ -35,8 +35,9 @@ def parse_object(resource: Resource, raw: object) -> ObservedObject:
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         managers=_parse_managers(metadata.get("managedFields")),
-        phase=_text(_mapping(body.get("status")).get("phase")) if is_volume else "",
+        phase=text(mapping(body.get("status")).get("phase")) if is_volume else "",
         claim=_parse_claim_reference(body) if is_volume else "",
+        claim_uid=text(mapping(mapping(body.get("spec")).get("claimRef")).get("uid")) if is_volume else "",
         is_terminating=bool(metadata.get("deletionTimestamp")),
     )
 
@@ -45,20 +46,20 @@ def parse_claim(resource: Resource, raw: object) -> tuple[ObservedClaim, str]:
     """Return the claim that `raw` is, and its resource version. Raises `ClusterAnswerError` as `parse_object`."""
     metadata = _require_metadata(resource, raw)
     body = cast("Mapping[str, Any]", raw)
-    spec = _mapping(body.get("spec"))
+    spec = mapping(body.get("spec"))
     claim = ObservedClaim(
-        namespace=_text(metadata.get("namespace")),
+        namespace=text(metadata.get("namespace")),
         name=metadata["name"],
-        phase=_text(_mapping(body.get("status")).get("phase")),
-        volume_name=_text(spec.get("volumeName")),
-        storage_class=_text(spec.get("storageClassName")),
+        phase=text(mapping(body.get("status")).get("phase")),
+        volume_name=text(spec.get("volumeName")),
+        storage_class=text(spec.get("storageClassName")),
     )
     return claim, metadata["resourceVersion"]
 
 
 def describe_malformed(resource: Resource, raw: object) -> str:
     """Return what can be said of an object that could not be parsed, for instance `PersistentVolume/x`."""
-    name = _mapping(_mapping(raw).get("metadata")).get("name")
+    name = mapping(mapping(raw).get("metadata")).get("name")
     return f"{resource.kind}/{name if isinstance(name, str) else '?'}"
 
 
@@ -71,7 +72,7 @@ def order_of(resource_version: str) -> int:
 
 
 def _require_metadata(resource: Resource, raw: object) -> Mapping[str, Any]:
-    metadata = _mapping(_mapping(raw).get("metadata"))
+    metadata = mapping(mapping(raw).get("metadata"))
     missing = [
         name
         for name in ("name", "uid", "resourceVersion")
@@ -89,9 +90,9 @@ def _parse_managers(raw: object) -> tuple[FieldManager, ...]:
     entries = raw if isinstance(raw, list) else []
     return tuple(
         FieldManager(
-            name=_text(entry.get("manager")),
+            name=text(entry.get("manager")),
             operation="Apply" if entry.get("operation") == "Apply" else "Update",
-            fields=_mapping(entry.get("fieldsV1")),
+            fields=mapping(entry.get("fieldsV1")),
         )
         for entry in entries
         if isinstance(entry, Mapping)
@@ -99,14 +100,21 @@ def _parse_managers(raw: object) -> tuple[FieldManager, ...]:
 
 
 def _parse_claim_reference(body: Mapping[str, Any]) -> str:
-    reference = _mapping(_mapping(body.get("spec")).get("claimRef"))
-    namespace, name = _text(reference.get("namespace")), _text(reference.get("name"))
+    reference = mapping(mapping(body.get("spec")).get("claimRef"))
+    namespace, name = text(reference.get("namespace")), text(reference.get("name"))
     return f"{namespace}/{name}" if name else ""
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mappings(value: object) -> list[Mapping[str, Any]]:
+    """Return those items of a JSON list that are objects; empty when it is no list."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return a JSON object, empty where it is something else."""
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Return a JSON string, empty where it is something else."""
     return value if isinstance(value, str) else ""

@@ -80,8 +80,8 @@ _REFUSALS: dict[int, tuple[type[ClusterUnauthenticatedError | ClusterForbiddenEr
         ClusterForbiddenError,
         "the kubeconfig's user may not",
         (
-            "let the user get namespaces, list and watch persistentvolumeclaims, and get, list, watch, create and "
-            "patch persistentvolumes and storageclasses, or use another kubeconfig"
+            "let the user get namespaces, list pods, list and watch persistentvolumeclaims, and get, list, watch, "
+            "create, patch and delete persistentvolumes and storageclasses, or use another kubeconfig"
         ),
     ),
 }

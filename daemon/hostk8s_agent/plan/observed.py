@@ -58,12 +58,49 @@ class ObservedClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedContainer:
+    """One container of a pod.
+
+    `container_id` is as the kubelet tells it (`containerd://...`), empty while it has none; `claims` are the names of
+    the claims that it mounts, sorted.
+    """
+
+    name: str
+    container_id: str
+    is_running: bool
+    claims: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPod:
+    """One pod as the API server has it at an instant; nobody mirrors pods.
+
+    `phase` is Pending, Running, Succeeded, Failed or Unknown; `claims` are the names of all claims that the pod has as
+    volumes, sorted, whether a container mounts them or not; `node` is empty until it is scheduled.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    phase: str
+    claims: tuple[str, ...]
+    containers: tuple[ObservedContainer, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether none of its containers runs or will run again."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedObject:
     """One StorageClass or PersistentVolume as the API server has it.
 
     `manifest` is the object without `metadata.managedFields`; `phase` and `claim` (`namespace/name` of
-    `spec.claimRef`) are a PersistentVolume's, else empty; `is_terminating` says that a deletion is under way;
-    `is_in_file` that it stands in a file because there is no cluster, where nothing is immutable.
+    `spec.claimRef`) are a PersistentVolume's, else empty; `claim_uid` is that claim's UID, empty where the volume is
+    only reserved for whoever has the claim's name; `is_terminating` says that a deletion is under way; `is_in_file`
+    that it stands in a file because there is no cluster, where nothing is immutable.
     """
 
     key: ObjectKey
@@ -73,6 +110,7 @@ class ObservedObject:
     managers: tuple[FieldManager, ...] = ()
     phase: str = ""
     claim: str = ""
+    claim_uid: str = ""
     is_terminating: bool = False
     is_in_file: bool = False
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from typing import TYPE_CHECKING
 
 import structlog
 
 from hostk8s_agent.status.model import StackStatus, render_json
 from hostk8s_agent.status.records import Records, StackRecord
+
+if TYPE_CHECKING:
+    from hostk8s_agent.status.inventory import InventoryEntry, InventoryKey
 
 log = structlog.get_logger()
 
@@ -23,6 +27,7 @@ class Recorder:
         self._records = records
         self._changed: dict[str, tuple[StackStatus, bytes] | None] = {}
         self._facts: dict[str, str] = {}
+        self._inventory: dict[InventoryKey, InventoryEntry | None] = {}
         self._wake = threading.Condition()
         self._is_stopping = False
         self._is_failing = False
@@ -56,6 +61,12 @@ class Recorder:
             self._facts[name] = value
             self._wake.notify()
 
+    def record_inventory(self, key: InventoryKey, entry: InventoryEntry | None) -> None:
+        """Record one entry of the inventory, None when it is gone."""
+        with self._wake:
+            self._inventory[key] = entry
+            self._wake.notify()
+
     def _put(self, stack: str, change: tuple[StackStatus, bytes] | None) -> None:
         with self._wake:
             self._changed[stack] = change
@@ -64,7 +75,7 @@ class Recorder:
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._is_stopping or self._changed or self._facts)
+                self._wake.wait_for(lambda: self._is_stopping or self._has_changes())
                 if self._is_stopping:
                     return
                 # Gather what follows closely: a cold start of a thousand stacks is then a few writes.
@@ -76,11 +87,21 @@ class Recorder:
                 # A status that cannot be rendered must not end the memory of all others.
                 log.exception("records.crashed")
 
+    def _has_changes(self) -> bool:
+        return bool(self._changed or self._facts or self._inventory)
+
     def _flush(self) -> None:
         with self._wake:
             changed, self._changed = self._changed, {}
             facts, self._facts = self._facts, {}
+            inventory, self._inventory = self._inventory, {}
         try:
+            # The inventory first: what was applied must be known even if nothing else is.
+            if inventory:
+                self._records.save_inventory(
+                    [entry for entry in inventory.values() if entry is not None],
+                    [key for key, entry in inventory.items() if entry is None],
+                )
             for name, value in facts.items():
                 self._records.save_fact(name, value)
             if changed:
@@ -99,5 +120,6 @@ class Recorder:
             with self._wake:
                 self._changed = {**changed, **self._changed}
                 self._facts = {**facts, **self._facts}
+                self._inventory = {**inventory, **self._inventory}
         else:
             self._is_failing = False

@@ -14,7 +14,7 @@ from hostk8s_agent.plan.actions import DirectoryAction, Plan
 from hostk8s_agent.plan.desired import DesiredState, ObjectKey
 from hostk8s_agent.plan.objects import render_desired_state
 from hostk8s_agent.plan.observed import ObservedObject, ObservedState
-from hostk8s_agent.plan.ownership import find_other_workspaces
+from hostk8s_agent.plan.ownership import find_other_workspaces, is_ours
 from hostk8s_agent.plan.planning import Constraints, plan_stack
 from hostk8s_agent.reconcile.controller import RunResult
 from hostk8s_agent.status.board import StatusBoard, render_time
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.reconcile.contracts import ContractBook, LoadedContract
     from hostk8s_agent.reconcile.interest import InterestIndex
+    from hostk8s_agent.reconcile.inventory import Applied, Inventory
     from hostk8s_agent.status.model import StackStatus
     from hostk8s_agent.volume.access import VolumeAccess
     from hostk8s_agent.workspace import Workspace
@@ -46,13 +47,15 @@ class Backends:
 class Reports:
     """Whom a run tells what.
 
-    `interest` gets the objects that the stack has an interest in, so that their changes bring a run;
+    `interest` gets the objects that the stack has an interest in, so that their changes bring a run; `inventory` what
+    was seen in place for the stack, and what of it the contract asks for;
     `on_recorded` each status or contract text that changed, with the text of the contract in force;
     `on_forgotten` a stack of which nothing is left; `on_affected` the other stacks whose conflicts may have changed.
     """
 
     board: StatusBoard
     interest: InterestIndex
+    inventory: Inventory
     on_recorded: Callable[[StackStatus, bytes], None]
     on_forgotten: Callable[[str], None]
     on_affected: Callable[[Iterable[str]], None]
@@ -135,13 +138,14 @@ class StackReconciler:
                 reconciled_at=self._now(),
             )
         )
-        self._reports.on_affected(self._book.record_holder(stack, _held(status)))
+        self._take_stock(desired, observed, status)
         self._show(status, loaded.text)
         is_unfinished = bool(remaining.directories or remaining.objects) and not failures
         return RunResult(is_failed=is_unfinished or any(one.is_retryable for one in failures))
 
     def _reconcile_absent(self, stack: str) -> RunResult:
         """Say what is left of a stack whose contract is gone: its objects and its data are kept."""
+        self._reports.inventory.settle(stack, ())
         before = self._reports.board.stack(stack)
         if before is None:
             return RunResult()
@@ -161,6 +165,23 @@ class StackReconciler:
             return RunResult()
         self._show(replace(describe_gone(before, left), last_reconciled_at=self._now()), b"")
         return RunResult()
+
+    def _take_stock(self, desired: DesiredState, observed: ObservedState, status: StackStatus) -> None:
+        """Remember what was seen in place for the stack, and that the stack holds it."""
+        held = _held(status)
+        self._reports.on_affected(self._book.record_holder(status.name, held))
+        paths = [directory.path for directory in desired.directories]
+        wanted: set[Applied] = {("Directory", path) for path in paths}
+        wanted |= {(one.key.kind, one.key.name) for one in desired.objects}
+        self._reports.inventory.settle(status.name, wanted)
+        seen: dict[Applied, str] = {("Directory", path): "" for path in paths if path in held}
+        if not isinstance(observed.objects, Problem):
+            seen |= {
+                (key.kind, key.name): found.uid
+                for key, found in observed.objects.items()
+                if is_ours(found) and (key.kind == "StorageClass" or key.name in held)
+            }
+        self._reports.inventory.record(status.name, seen)
 
     def _constraints(self, desired: DesiredState, observed: ObservedState) -> Constraints:
         conflicts = self._book.conflicts_of(desired.stack)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.errors import AgentError
+from hostk8s_agent.status.inventory import InventoryEntry, InventoryKey, find_past_inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DATABASE_NAME = "state.db"
 
 _SCHEMA = """
@@ -30,6 +31,15 @@ CREATE TABLE IF NOT EXISTS stacks (
 CREATE TABLE IF NOT EXISTS facts (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS inventory (
+    stack TEXT NOT NULL,
+    kind TEXT NOT NULL,            -- PersistentVolume, StorageClass or Directory
+    name TEXT NOT NULL,            -- the object's name, or the directory's path
+    uid TEXT NOT NULL,             -- of the object as it was last seen applied, else empty
+    recorded_at REAL NOT NULL,     -- seconds since the epoch
+    unwanted_since REAL,           -- the same; null while the stack's contract asks for it
+    PRIMARY KEY (stack, kind, name)
 );
 """
 
@@ -91,8 +101,13 @@ class Records:
         )
         try:
             connection.execute("PRAGMA synchronous=FULL")
-            self._require_known(connection.execute("PRAGMA user_version").fetchone()[0])
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            self._require_known(version)
+            if not self._is_kept:
+                connection = _copy_into_memory(connection)
             connection.executescript(_SCHEMA)
+            if version == 1:
+                _migrate_from_1(connection)
             connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
         except BaseException:
             connection.close()
@@ -131,9 +146,45 @@ class Records:
         """Return every fact by name."""
         return dict(self._connection.execute("SELECT name, value FROM facts").fetchall())
 
+    def save_inventory(self, entries: Iterable[InventoryEntry], removed: Iterable[InventoryKey]) -> None:
+        """Write the entries and forget the removed ones, in one transaction."""
+        if not self._is_kept:
+            return
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            _insert_inventory(self._connection, entries)
+            self._connection.executemany(
+                "DELETE FROM inventory WHERE stack = ? AND kind = ? AND name = ?", [tuple(key) for key in removed]
+            )
+
+    def load_inventory(self) -> tuple[InventoryEntry, ...]:
+        """Return all entries of the inventory."""
+        columns = "stack, kind, name, uid, recorded_at, unwanted_since"
+        rows = self._connection.execute(f"SELECT {columns} FROM inventory").fetchall()  # noqa: S608 - constants
+        return tuple(InventoryEntry(InventoryKey(stack, kind, name), *rest) for stack, kind, name, *rest in rows)
+
     def close(self) -> None:
         """Close the file. Idempotent."""
         self._connection.close()
+
+
+def _insert_inventory(connection: sqlite3.Connection, entries: Iterable[InventoryEntry]) -> None:
+    rows = [(*one.key, one.uid, one.recorded_at, one.unwanted_since) for one in entries]
+    connection.executemany("INSERT OR REPLACE INTO inventory VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def _migrate_from_1(connection: sqlite3.Connection) -> None:
+    """Fill the inventory, which format 1 did not have, from what was known of each stack."""
+    rows = connection.execute("SELECT name, status FROM stacks").fetchall()
+    _insert_inventory(connection, find_past_inventory({name: json.loads(status) for name, status in rows}))
+
+
+def _copy_into_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy that can be migrated without a trace on disk; the original is closed."""
+    copy = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+    with closing(connection):
+        connection.backup(copy)
+    return copy
 
 
 def find_holders(known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
