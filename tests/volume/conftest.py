@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import Testbed
 
 from hostk8s_agent.volume.access import AccessKind
 from hostk8s_agent.volume.direct import DirectAccess
 from hostk8s_agent.volume.endpoint import DockerEndpoint
-from hostk8s_agent.volume.engine import Engine
+from hostk8s_agent.volume.engine import NODE_LABEL, Engine
 from hostk8s_agent.volume.helper_container import HelperContainerAccess
 from hostk8s_agent.volume.helper_life import HelperPlace, remove_helpers
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
+from hostk8s_agent.volume.tools import find_node_image
+
+BUSYBOX_IMAGE = "hostk8s.local/busybox:1"
+"""The testbed's image for pods: it has mv and rm, and no perl."""
 
 Access = DirectAccess | HelperContainerAccess | HostDirectoryAccess
 
@@ -65,6 +70,19 @@ def docker(engine: str) -> Iterator[Engine]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def tool_cluster(testbed: Testbed, docker: Engine) -> Iterator[str]:
+    """The name of a cluster whose node exists in the engine, created and not started: its image has the tools."""
+    testbed.run("install", "node")
+    (image, *_) = docker.client.images(name="hostk8s.local/node")
+    name = f"tools-{secrets.token_hex(4)}"
+    container = docker.client.create_container(image["Id"], command=["true"], labels={NODE_LABEL: name})
+    try:
+        yield name
+    finally:
+        docker.client.remove_container(container, v=True)
+
+
 @pytest.fixture
 def own_volume(docker: Engine) -> Iterator[OwnVolume]:
     """A fresh volume, gone after the test with its helper containers."""
@@ -97,7 +115,13 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     else:
         volume: OwnVolume = request.getfixturevalue("own_volume")
         root = volume.root
-        access = DirectAccess(root) if kind == "direct" else HelperContainerAccess(volume.engine, volume.helper)
+        if kind == "direct":
+            access = DirectAccess(root)
+        else:
+            cluster: str = request.getfixturevalue("tool_cluster")
+            access = HelperContainerAccess(
+                volume.engine, volume.helper, find_tool_image=lambda: find_node_image(volume.engine, cluster)
+            )
     try:
         yield Place(access, root)
     finally:

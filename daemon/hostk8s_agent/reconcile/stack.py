@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.reconcile.interest import InterestIndex
     from hostk8s_agent.reconcile.inventory import Applied, Inventory
     from hostk8s_agent.status.model import StackStatus
-    from hostk8s_agent.volume.access import VolumeAccess
+    from hostk8s_agent.volume.access import DirectoryAccess
     from hostk8s_agent.workspace import Workspace
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 class Backends:
     """Where directories and objects are. Each call returns what serves now, or raises why nothing does."""
 
-    volume: Callable[[], VolumeAccess]
+    volume: Callable[[], DirectoryAccess]
     cluster: Callable[[], ClusterAccess]
 
 

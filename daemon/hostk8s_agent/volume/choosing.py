@@ -17,6 +17,7 @@ from hostk8s_agent.volume.engine import MANAGED_BY, Engine, EngineIdentity, Engi
 from hostk8s_agent.volume.errors import AccessImpossibleError
 from hostk8s_agent.volume.helper_container import HelperContainerAccess
 from hostk8s_agent.volume.helper_life import ROLE_LABEL, WORKSPACE_LABEL, HelperPlace, remove_helpers
+from hostk8s_agent.volume.tools import find_node_image
 from hostk8s_agent.volume.translation import translated
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class AccessRequest:
     """What the way in is chosen from. `forced` other than auto allows that way alone."""
 
     place: HelperPlace
+    cluster_name: str
     identity: EngineIdentity
     volume: EngineVolume
     forced: ForcedAccess
@@ -64,6 +66,7 @@ def open_access(engine: Engine, request: AccessRequest) -> DockerAccess:
     return HelperContainerAccess(
         engine,
         request.place,
+        find_tool_image=lambda: find_node_image(engine, request.cluster_name),
         require_same_volume=request.require_same_volume,
         report_loss=request.report_loss,
     )

@@ -79,6 +79,11 @@ class Engine:
             # With a version given, the constructor asks nothing: it cannot fail half-way with a socket open.
             self.client: docker.APIClient = _build_client(endpoint, self._version["ApiVersion"], timeout_seconds)
 
+    @property
+    def architecture(self) -> str:
+        """The architecture of the engine's machine in Go's words, for instance `amd64`; empty when it did not say."""
+        return str(self._version.get("Arch", ""))
+
     def close(self) -> None:
         """Close all connections."""
         self.client.close()

@@ -20,6 +20,10 @@ VolumeError
 ├── PermissionDeniedError     the operating system refused
 ├── OwnerNotPermittedError    only root may give a directory to someone else
 ├── ModeNotPermittedError     the operating system dropped a bit of the mode
+├── PathOccupiedError         something stands where a directory is to be moved to
+├── ToolMissingError          nothing at hand can rename, remove or measure a directory
+├── ToolFailedError           a tool that was run on the volume failed
+├── ExchangeImpossibleError   two directories cannot change places in one step here
 ├── StreamStalledError        a stream brought no byte for too long                  retryable
 ├── NodeGoneError             a node's container was removed                         retryable
 ├── NodeStoppedError          a node's container does not run                        retryable
@@ -146,6 +150,30 @@ class ModeNotPermittedError(VolumeError):
     """The operating system silently dropped a bit of the mode (setgid for a group that we are not in)."""
 
     code = "ModeNotPermitted"
+
+
+class PathOccupiedError(VolumeError):
+    """Something stands already where a directory is to be moved to."""
+
+    code = "PathOccupied"
+
+
+class ToolMissingError(VolumeError):
+    """Nothing at hand can rename, remove or measure a directory: the engine has no image of a node of the cluster."""
+
+    code = "ToolMissing"
+
+
+class ToolFailedError(VolumeError):
+    """A tool that was run on the volume for a moment failed, or did not end in time."""
+
+    code = "ToolFailed"
+
+
+class ExchangeImpossibleError(VolumeError):
+    """Two directories cannot change places in one step: the system or the file system does not know how."""
+
+    code = "ExchangeImpossible"
 
 
 class StreamStalledError(VolumeError):

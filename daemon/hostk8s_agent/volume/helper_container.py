@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from hostk8s_agent.volume import helper_moving
 from hostk8s_agent.volume.archive import ContainerArchive
 from hostk8s_agent.volume.errors import (
     AccessClosedError,
@@ -16,17 +17,18 @@ from hostk8s_agent.volume.errors import (
 from hostk8s_agent.volume.helper_applying import apply_actions
 from hostk8s_agent.volume.helper_life import VOLUME_FOLDER, HelperContainer, HelperPlace
 from hostk8s_agent.volume.helper_looking import Look, container_path, observe_path, require_directories
-from hostk8s_agent.volume.mapping import Components, parse_volume_path
+from hostk8s_agent.volume.mapping import Components, parse_moved_paths, parse_own_path, parse_volume_path
 from hostk8s_agent.volume.tar_members import iterate_checked_members
 from hostk8s_agent.volume.tar_rewriting import rewrite_members
+from hostk8s_agent.volume.tools import VolumeTools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from hostk8s_agent.errors import VolumeError
     from hostk8s_agent.plan.actions import DirectoryAction
     from hostk8s_agent.plan.observed import ObservedDirectory
-    from hostk8s_agent.volume.access import AccessKind
+    from hostk8s_agent.volume.access import AccessKind, TreeSize
     from hostk8s_agent.volume.engine import Engine
     from hostk8s_agent.volume.tree_access import ReportLoss
 
@@ -41,7 +43,8 @@ class HelperContainerAccess:
     """The volume through a helper container (see `helper_life`). Safe from several threads.
 
     `require_same_volume` raises when the engine or the volume is another one than at the start; see
-    `HelperContainer`.
+    `HelperContainer`. `find_tool_image` names an image of the engine that has what renames a directory, empty when
+    there is none; see `tools`.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class HelperContainerAccess:
         engine: Engine,
         place: HelperPlace,
         *,
+        find_tool_image: Callable[[], str] = lambda: "",
         require_same_volume: Callable[[], None] = lambda: None,
         report_loss: ReportLoss = lambda _: None,
     ) -> None:
         self._engine = engine
         self._helper = HelperContainer(engine, place, require_same_volume)
+        self._tools = VolumeTools(engine, self._helper, find_tool_image)
         self._report_loss = report_loss
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="volume-look")
         self._is_closed = False
@@ -114,6 +119,36 @@ class HelperContainerAccess:
             body = rewrite_members(iterate_checked_members(chunks), "/".join(components))
             archive.write_tar(VOLUME_FOLDER, body, f"write {path}")
             require_directories(archive, components)
+
+    def move_directory(self, source: str, target: str) -> None:
+        """Rename a directory, in one step (see `VolumeAccess`)."""
+        one, other = parse_moved_paths(source, target)
+        self._with_helper(lambda archive: helper_moving.move(archive, self._tools, one, other))
+
+    def exchange_directories(self, first: str, second: str) -> None:
+        """Let two directories change places, in one step (see `VolumeAccess`)."""
+        one, other = parse_moved_paths(first, second)
+        self._with_helper(lambda archive: helper_moving.exchange(archive, self._tools, one, other))
+
+    def measure_trees(self, paths: Sequence[str]) -> tuple[TreeSize | VolumeError, ...]:
+        """Return what the tree at each path holds, or why that cannot be told, in the order of `paths`."""
+        places = [parse_volume_path(path) for path in paths]
+        return self._with_helper(lambda archive: helper_moving.measure(archive, self._tools, places))
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a tree in a folder of ours for good; one that does not exist is no error."""
+        components = parse_own_path(path)
+        self._with_helper(lambda archive: helper_moving.remove(archive, self._tools, components))
+
+    def read_files(self, folder: str) -> Mapping[str, bytes]:
+        """Return the small files in a folder of ours, by name; empty when there is no such folder."""
+        components = parse_own_path(folder)
+        return self._with_helper(lambda archive: helper_moving.read_files(archive, components))
+
+    def write_file(self, path: str, content: bytes) -> None:
+        """Write a small file into a folder of ours that exists. A reader may find it cut while it is written."""
+        components = parse_own_path(path)
+        self._with_helper(lambda archive: helper_moving.write_file(archive, components, content))
 
     def abandon(self) -> None:
         """Let go of everything on this side and ask the engine nothing: it is lost."""

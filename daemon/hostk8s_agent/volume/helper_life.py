@@ -22,7 +22,7 @@ from hostk8s_agent.volume.engine import MANAGED_BY, Engine
 from hostk8s_agent.volume.translation import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 log = structlog.get_logger()
 
@@ -35,6 +35,7 @@ VOLUME_FOLDER = "/volume"
 ROLE_LABEL = "hostk8s.io/role"
 HELPER_ROLE = "volume-helper"
 STREAM_ROLE = "volume-stream"
+TOOL_ROLE = "volume-tool"
 WORKSPACE_LABEL = "hostk8s.io/workspace"
 VOLUME_LABEL = "hostk8s.io/volume"
 
@@ -95,7 +96,47 @@ class HelperContainer:
             yield container_id
         finally:
             try:
-                _remove_container(self._engine, container_id)
+                remove_container(self._engine, container_id)
+            except VolumeError as error:
+                log.warning(HELPER_LEFT, volume=self._place.volume, error=error.message)
+
+    @contextmanager
+    def open_tool_container(self, image: str, command: Sequence[str]) -> Iterator[str]:
+        """Make a container of an image that has `command`, not started yet; it is removed afterwards.
+
+        It has the volume and nothing else: no network, a root file system that cannot be written, no capability but
+        that of passing by modes and owners.
+        """
+        self.require_container()
+        self._require_same_volume()
+        client = self._engine.client
+        with translated(f"make a container that runs {command[0]} on the volume {self._place.volume}"):
+            host_config = client.create_host_config(
+                network_mode="none",
+                cap_drop=["ALL"],
+                cap_add=["DAC_OVERRIDE", "FOWNER"],
+                read_only=True,
+                security_opt=["no-new-privileges"],
+                # What it prints is read from there, whatever the engine's own choice is.
+                log_config={"Type": "json-file", "Config": {}},
+            )
+            host_config["Mounts"] = [self._mount()]
+            answer = client.create_container(
+                image,
+                entrypoint=[command[0]],
+                command=list(command[1:]),
+                user="0:0",
+                working_dir="/",
+                host_config=host_config,
+                labels={**self._place.labels, ROLE_LABEL: TOOL_ROLE},
+                network_disabled=True,
+            )
+        container_id = str(answer["Id"])
+        try:
+            yield container_id
+        finally:
+            try:
+                remove_container(self._engine, container_id)
             except VolumeError as error:
                 log.warning(HELPER_LEFT, volume=self._place.volume, error=error.message)
 
@@ -114,17 +155,17 @@ class HelperContainer:
     def _adopt(self) -> str:
         """Return a leftover's ID, empty when there is none that is as we would make it; others are removed.
 
-        Containers of streams are leftovers only at the first time; later they may be in use.
+        Containers of streams and tools are leftovers only at the first time; later they may be in use.
         """
         kept = ""
         for container in _list_helpers(self._engine, self._place):
-            is_stream = (container.get("Labels") or {}).get(ROLE_LABEL) == STREAM_ROLE
-            if is_stream and self._has_swept:
+            is_passing = (container.get("Labels") or {}).get(ROLE_LABEL) in {STREAM_ROLE, TOOL_ROLE}
+            if is_passing and self._has_swept:
                 continue
-            if not kept and not is_stream and self._is_as_made(container):
+            if not kept and not is_passing and self._is_as_made(container):
                 kept = str(container["Id"])
             else:
-                _remove_container(self._engine, str(container["Id"]))
+                remove_container(self._engine, str(container["Id"]))
         self._has_swept = True
         return kept
 
@@ -142,15 +183,7 @@ class HelperContainer:
             self._require_image()
             client = self._engine.client
             host_config = client.create_host_config(network_mode="none")
-            # Without nocopy the engine may copy the image's owner and mode onto an empty volume's root.
-            host_config["Mounts"] = [
-                {
-                    "Type": "volume",
-                    "Source": self._place.volume,
-                    "Target": VOLUME_FOLDER,
-                    "VolumeOptions": {"NoCopy": True},
-                }
-            ]
+            host_config["Mounts"] = [self._mount()]
             answer = client.create_container(
                 f"{EMPTY_IMAGE}:{EMPTY_IMAGE_TAG}",
                 # The engine insists on a command; there is nothing in the image that could be run.
@@ -164,6 +197,15 @@ class HelperContainer:
         log.debug(HELPER_CREATED, container=container_id[:12], volume=self._place.volume)
         return container_id
 
+    def _mount(self) -> dict[str, Any]:
+        # Without nocopy the engine may copy the image's owner and mode onto an empty volume's root.
+        return {
+            "Type": "volume",
+            "Source": self._place.volume,
+            "Target": VOLUME_FOLDER,
+            "VolumeOptions": {"NoCopy": True},
+        }
+
     def _require_image(self) -> None:
         client = self._engine.client
         try:
@@ -176,7 +218,7 @@ def remove_helpers(engine: Engine, place: HelperPlace) -> None:
     """Remove the helper containers of one workspace's volume; what an error prevents is logged and left."""
     try:
         for container in _list_helpers(engine, place):
-            _remove_container(engine, str(container["Id"]))
+            remove_container(engine, str(container["Id"]))
     except VolumeError as error:
         log.warning(HELPER_LEFT, volume=place.volume, error=error.message)
 
@@ -188,10 +230,11 @@ def _list_helpers(engine: Engine, place: HelperPlace) -> list[dict[str, Any]]:
         return found
 
 
-def _remove_container(engine: Engine, container_id: str) -> None:
+def remove_container(engine: Engine, container_id: str) -> None:
+    """Remove a container, whatever it does, with the volumes that its image made it have; one that is gone is none."""
     with translated("remove a helper container"):
         try:
-            engine.client.remove_container(container_id, force=True)
+            engine.client.remove_container(container_id, v=True, force=True)
         except docker.errors.NotFound:
             return
         except docker.errors.APIError as error:

@@ -47,6 +47,7 @@ class DockerLink:
             )
             request = AccessRequest(
                 place=HelperPlace(options.workspace, options.volume_name),
+                cluster_name=options.cluster_name,
                 identity=self.identity,
                 volume=self.volume,
                 forced=options.forced_access,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
+from hostk8s_agent.contract.paths import RESERVED_PREFIX
 from hostk8s_agent.volume.errors import PathOutsideVolumeError
 
 Components: TypeAlias = tuple[str, ...]
@@ -64,3 +65,30 @@ def parse_volume_path(path: str) -> Components:
 def render_volume_path(components: Components) -> str:
     """Return components below the volume's root as the contract's path: the reverse of `parse_volume_path`."""
     return "/".join((VOLUME_MOUNT.node_path, *components))
+
+
+def parse_own_path(path: str) -> Components:
+    """Return the components of a path whose first name starts with `.hostk8s`: ours, or what lies in it.
+
+    Raises `PathOutsideVolumeError` for every other: what is removed or written as a file is never a stack's.
+    """
+    components = parse_volume_path(path)
+    if not components[0].startswith(RESERVED_PREFIX):
+        raise PathOutsideVolumeError(
+            f"{path!r} is not the agent's own",
+            hint=f"the agent writes files and removes trees below {VOLUME_MOUNT.node_path}/{RESERVED_PREFIX}... alone",
+        )
+    return components
+
+
+def parse_moved_paths(first: str, second: str) -> tuple[Components, Components]:
+    """Return the components of two paths of which at least one lies in a folder of ours, neither inside the other."""
+    one, other = parse_volume_path(first), parse_volume_path(second)
+    if not any(part[0].startswith(RESERVED_PREFIX) for part in (one, other)):
+        parse_own_path(first)
+    shorter = min(len(one), len(other))
+    if one[:shorter] == other[:shorter]:
+        raise PathOutsideVolumeError(
+            f"{first!r} and {second!r} lie inside each other", hint="move a directory beside itself, not into itself"
+        )
+    return one, other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
 from hostk8s_agent.volume.errors import TarRefusedError
@@ -78,6 +79,18 @@ class _ChunkReader:
         return taken
 
 
+def iterate_contents(chunks: Iterable[bytes]) -> Iterator[tuple[tarfile.TarInfo, MemberContent | None]]:
+    """Yield each header of a tar stream and, of a regular file, its content; for looking alone, nothing is checked.
+
+    Raises `TarRefusedError` for a stream that is cut or broken.
+    """
+    with _open_archive(_ChunkReader(chunks)) as archive:
+        while (header := archive.next()) is not None:
+            file = archive.extractfile(header) if header.isreg() else None
+            yield header, MemberContent(file) if file is not None else None
+            archive.members.clear()  # type: ignore[attr-defined]  # see below
+
+
 def iterate_checked_members(chunks: Iterable[bytes], *, max_entries: int = MAX_ENTRIES) -> Iterator[CheckedMember]:
     """Yield the members of a tar stream, in its order, each checked; a member's content is read before the next.
 
@@ -85,6 +98,23 @@ def iterate_checked_members(chunks: Iterable[bytes], *, max_entries: int = MAX_E
     links out of the target, is a device, or does not lie in a directory that the stream made before.
     """
     reader = _ChunkReader(chunks)
+    with _open_archive(reader) as archive:
+        number = 0
+        folders: set[tuple[str, ...]] = {()}
+        while (header := archive.next()) is not None:
+            number += 1
+            if number > max_entries:
+                raise TarRefusedError(f"the tar stream holds more than {max_entries} entries", hint=_HINT)
+            member = _check_member(archive, header)
+            _require_folder(member, folders)
+            yield member
+            # The library keeps every header for a look-up that streams do not have.
+            archive.members.clear()  # type: ignore[attr-defined]
+    _drain(reader)
+
+
+@contextmanager
+def _open_archive(reader: _ChunkReader) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(
             fileobj=cast("IO[bytes]", reader),
@@ -93,18 +123,7 @@ def iterate_checked_members(chunks: Iterable[bytes], *, max_entries: int = MAX_E
             encoding="utf-8",
             errors="surrogateescape",
         ) as archive:
-            number = 0
-            folders: set[tuple[str, ...]] = {()}
-            while (header := archive.next()) is not None:
-                number += 1
-                if number > max_entries:
-                    raise TarRefusedError(f"the tar stream holds more than {max_entries} entries", hint=_HINT)
-                member = _check_member(archive, header)
-                _require_folder(member, folders)
-                yield member
-                # The library keeps every header for a look-up that streams do not have.
-                archive.members.clear()  # type: ignore[attr-defined]
-        _drain(reader)
+            yield archive
     except (tarfile.TarError, EOFError) as error:
         raise TarRefusedError(f"the tar stream is cut or broken: {error}", hint=_HINT) from error
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from hostk8s_agent.errors import VolumeError
 from hostk8s_agent.plan.actions import CreateDirectory, DirectoryAction
+from hostk8s_agent.volume import tree_moving
 from hostk8s_agent.volume.errors import DirectoryGoneError, VolumeGoneError
-from hostk8s_agent.volume.mapping import parse_volume_path
+from hostk8s_agent.volume.mapping import parse_moved_paths, parse_own_path, parse_volume_path
 from hostk8s_agent.volume.translation import translated
 from hostk8s_agent.volume.tree_extraction import extract_tree
 from hostk8s_agent.volume.tree_reading import read_tree
 
 if TYPE_CHECKING:
     from hostk8s_agent.plan.observed import ObservedDirectory
-    from hostk8s_agent.volume.access import AccessKind
+    from hostk8s_agent.volume.access import AccessKind, TreeSize
     from hostk8s_agent.volume.tree import DirectoryTree
 
 ReportLoss = Callable[[VolumeError], None]
@@ -59,15 +60,15 @@ class TreeAccess:
     def stream_tree_out(self, path: str) -> Iterator[Iterable[bytes]]:
         """Open the tree below `path` as a tar stream (pax, numeric owners, names relative to `path`, `.` first)."""
         components = parse_volume_path(path)
-        with self._opened(f"read {path}") as root:
-            if root is None:
-                raise DirectoryGoneError(f"{path} does not exist", hint="the agent makes it by itself")
-            with self._tree.open_directory(root, components) as directory:
-                stream = read_tree(directory, path)
-                try:
-                    yield stream
-                finally:
-                    stream.close()
+        with (
+            self._opened_existing(f"read {path}") as root,
+            self._tree.open_directory(root, components) as directory,
+        ):
+            stream = read_tree(directory, path)
+            try:
+                yield stream
+            finally:
+                stream.close()
 
     def stream_tree_in(self, path: str, chunks: Iterable[bytes]) -> None:
         """Extract a tar stream into `path`, a directory that exists and is empty.
@@ -76,11 +77,46 @@ class TreeAccess:
         stays in `path`.
         """
         components = parse_volume_path(path)
-        with self._opened(f"write {path}") as root:
-            if root is None:
-                raise DirectoryGoneError(f"{path} does not exist", hint="the agent makes it by itself")
-            with self._tree.open_directory(root, components) as directory:
-                extract_tree(directory, path, chunks, sets_owner=self._may_set_owner)
+        with (
+            self._opened_existing(f"write {path}") as root,
+            self._tree.open_directory(root, components) as directory,
+        ):
+            extract_tree(directory, path, chunks, sets_owner=self._may_set_owner)
+
+    def move_directory(self, source: str, target: str) -> None:
+        """Rename a directory, in one step (see `VolumeAccess`)."""
+        one, other = parse_moved_paths(source, target)
+        with self._opened_existing(f"move {source} to {target}") as root:
+            tree_moving.move(self._tree, root, one, other)
+
+    def exchange_directories(self, first: str, second: str) -> None:
+        """Let two directories change places, in one step (see `VolumeAccess`)."""
+        one, other = parse_moved_paths(first, second)
+        with self._opened_existing(f"exchange {first} and {second}") as root:
+            tree_moving.exchange(self._tree, root, one, other)
+
+    def measure_trees(self, paths: Sequence[str]) -> tuple[TreeSize | VolumeError, ...]:
+        """Return what the tree at each path holds, or why that cannot be told, in the order of `paths`."""
+        return tuple(self._measure(path) for path in paths)
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a tree in a folder of ours for good; one that does not exist is no error."""
+        components = parse_own_path(path)
+        with self._opened(f"remove {path}") as root:
+            if root is not None:
+                tree_moving.remove(self._tree, root, components)
+
+    def read_files(self, folder: str) -> Mapping[str, bytes]:
+        """Return the small files in a folder of ours, by name; empty when there is no such folder."""
+        components = parse_own_path(folder)
+        with self._opened(f"read {folder}") as root:
+            return {} if root is None else tree_moving.read_files(self._tree, root, components)
+
+    def write_file(self, path: str, content: bytes) -> None:
+        """Write a small file into a folder of ours that exists: whole, or not at all."""
+        components = parse_own_path(path)
+        with self._opened_existing(f"write {path}") as root:
+            tree_moving.write_file(self._tree, root, components, content)
 
     def verify_root(self) -> None:
         """Raise `VolumeGoneError` when the volume's root was removed or replaced."""
@@ -103,6 +139,25 @@ class TreeAccess:
         except VolumeError as error:
             return error
         return None
+
+    def _measure(self, path: str) -> TreeSize | VolumeError:
+        components = parse_volume_path(path)
+        try:
+            with self._opened_existing(f"measure {path}") as root:
+                return tree_moving.measure(self._tree, root, components)
+        except VolumeGoneError:
+            raise
+        except VolumeError as error:
+            return error
+
+    @contextmanager
+    def _opened_existing(self, attempt: str) -> Iterator[int]:
+        with self._opened(attempt) as root:
+            if root is None:
+                raise DirectoryGoneError(
+                    f"could not {attempt}: there is nothing yet", hint="the agent makes its directories by itself"
+                )
+            yield root
 
     @contextmanager
     def _opened(self, attempt: str, *, may_create: bool = False) -> Iterator[int | None]:
