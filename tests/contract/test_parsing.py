@@ -133,11 +133,14 @@ def test_snapshots_are_read() -> None:
     """Each field of the policy."""
     text = SAMPLE + (
         "  snapshots:\n    schedule: every 30m\n    timezone: Europe/Berlin\n    quiesce: hooks\n"
-        "    keep: {last: 3, hourly: 24, daily: '7', weekly: 4, monthly: 6, yearly: 1, within: 2d}\n"
+        "    keep: {last: 3, hourly: 24, daily: '7', weekly: 4, monthly: 6, yearly: 1, within: 2d, tags: [v1, 'a,b']}\n"
     )
 
     assert parse(text).snapshots == SnapshotPolicy(
-        IntervalSchedule("every 30m", 1800), "Europe/Berlin", KeepPolicy(3, 24, 7, 4, 6, 1, 172800), Quiesce.HOOKS
+        IntervalSchedule("every 30m", 1800),
+        "Europe/Berlin",
+        KeepPolicy(3, 24, 7, 4, 6, 1, 172800, ("v1", "a,b")),
+        Quiesce.HOOKS,
     )
 
 
@@ -174,6 +177,10 @@ def test_a_timezone_is_looked_up_where_the_names_are_known() -> None:
         ("keep: {last: -1}", "KeepInvalid"),
         ("keep: []", "ContractFieldType"),
         ("keep: {last: [1]}", "ContractFieldType"),
+        ("keep: {tags: release}", "ContractFieldType"),
+        ("keep: {tags: [a b]}", "KeepInvalid"),
+        ("keep: {tags: ['a,']}", "KeepInvalid"),
+        ("keep: {tags: []}", "KeepsNothing"),
         ("quiesce: freez", "QuiesceUnknown"),
         ("timezone: ../../etc/passwd", "TimezoneInvalid"),
         ("timezone: " + "a" * 65, "TimezoneInvalid"),
@@ -332,6 +339,7 @@ def test_the_digest_changes_with_each_value() -> None:
         SAMPLE + "  snapshots: {schedule: 0 0 * * *}\n",
         SAMPLE + "  snapshots: {timezone: UTC}\n",
         SAMPLE + "  snapshots: {keep: {last: 1}}\n",
+        SAMPLE + "  snapshots: {keep: {last: 1, tags: [v1]}}\n",
         SAMPLE + "  snapshots: {quiesce: freeze}\n",
     ]
 

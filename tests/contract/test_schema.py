@@ -145,6 +145,7 @@ spec:
                     "{keep: {last: 3, daily: '7', weekly: ~}}",
                     "{quiesce: none, timezone: UTC}",
                     "{keep: {within: 2d}}",
+                    "{keep: {tags: [v1, 2026, 'a,b']}}",
                     "{timezone: ~, quiesce: ~, keep: ~}",
                 ]
             ),

@@ -37,6 +37,8 @@ API_VERSION: Final = "hostk8s.io/v1"
 KIND: Final = "StorageContract"
 
 COUNT_PATTERN: Final = "[0-9]{1,6}"
+TAG_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+TAGS_PATTERN: Final = f"{TAG_PATTERN}(?:,{TAG_PATTERN}){{0,7}}"
 TIMEZONE_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
 MAX_TIMEZONE_CHARACTERS: Final = 64
 
@@ -98,6 +100,13 @@ KEEP: Final = Shape(
             "Keep every snapshot younger than this: a number and m (minutes), h, d or w (weeks).",
             _text(DURATION_PATTERN, "null"),
             ("14d", "2w"),
+        ),
+        Field(
+            "tags",
+            "Keep every snapshot that has one of these tags; tags joined by commas, such as before-restore,nightly, ask"
+            " for all of them.",
+            MappingProxyType({"type": ["array", "null"], "items": dict(_text(TAGS_PATTERN, "number"))}),
+            (["release"],),
         ),
     ),
 )

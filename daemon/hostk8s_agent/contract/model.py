@@ -59,9 +59,10 @@ class Quiesce(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeepPolicy:
-    """Which snapshots are kept: so many of each kind, and all of the last `within_seconds`.
+    """Which snapshots are kept: so many of each kind, all of the last `within_seconds`, and all with certain tags.
 
-    At least one of them is greater than 0, so that a policy can never let every snapshot expire.
+    Each of `tags` is one tag, or several joined by commas, all of which a snapshot must have. At least one of the
+    fields is greater than 0 or not empty, so that a policy can never let every snapshot expire.
     """
 
     last: int = 0
@@ -71,6 +72,7 @@ class KeepPolicy:
     monthly: int = 0
     yearly: int = 0
     within_seconds: int = 0
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,4 +142,7 @@ def _meaning_of_policy(policy: SnapshotPolicy) -> list[object]:
     # What the schedule means is in its other fields.
     schedule.pop("text", None)
     keep = None if policy.keep is None else asdict(policy.keep)
+    if keep is not None and not keep["tags"]:
+        # They came later: a contract without them keeps the digest that it had.
+        del keep["tags"]
     return [schedule, policy.timezone, keep, policy.quiesce]

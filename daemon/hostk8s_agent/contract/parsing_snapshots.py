@@ -11,9 +11,10 @@ from hostk8s_agent.contract.fields import (
     KEEP,
     MAX_TIMEZONE_CHARACTERS,
     SNAPSHOTS,
+    TAGS_PATTERN,
     TIMEZONE_PATTERN,
 )
-from hostk8s_agent.contract.matching import Entries, match_fields
+from hostk8s_agent.contract.matching import Entries, match_fields, parse_text
 from hostk8s_agent.contract.model import KeepPolicy, Quiesce, SnapshotPolicy
 from hostk8s_agent.contract.rules import Code, RuleError
 from hostk8s_agent.contract.schedules import parse_duration, parse_schedule
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _COUNT: Final = re.compile(COUNT_PATTERN)
+_TAGS: Final = re.compile(TAGS_PATTERN)
 _TIMEZONE: Final = re.compile(TIMEZONE_PATTERN)
 
 
@@ -59,6 +61,10 @@ def _read_keep(policy: Entries) -> KeepPolicy | None:
         monthly=counts.read_text("monthly", _parse_count, 0),
         yearly=counts.read_text("yearly", _parse_count, 0),
         within_seconds=counts.read_text("within", _parse_within, 0),
+        tags=tuple(
+            parse_text(item, "tags", _parse_tags, "", report)
+            for item in counts.read_items("tags", example="write a list, for instance [release]") or ()
+        ),
     )
     if keep == KeepPolicy() and report.count == problems_before:
         report.add(
@@ -114,3 +120,13 @@ def _parse_within(text: str) -> int:
         raise RuleError(
             Code.KEEP_INVALID, str(error), hint="write a number and m, h, d or w, for instance 14d"
         ) from error
+
+
+def _parse_tags(text: str) -> str:
+    if not _TAGS.fullmatch(text):
+        raise RuleError(
+            Code.KEEP_INVALID,
+            f"{quote(text)} is not a tag",
+            hint="write letters, digits, -, _ and ., for instance release, or several such with commas and no spaces",
+        )
+    return text

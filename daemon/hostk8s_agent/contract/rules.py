@@ -116,7 +116,7 @@ MEANINGS: Final[Mapping[Code, str]] = MappingProxyType(
         Code.SCHEDULE_INVALID: "A schedule is neither five cron fields nor `every` and a duration.",
         Code.SCHEDULE_NEVER_FIRES: "A schedule names only days that no month has.",
         Code.TIMEZONE_INVALID: "A timezone is not an IANA name.",
-        Code.KEEP_INVALID: "A number to keep is not a whole number, or `within` is not a duration.",
+        Code.KEEP_INVALID: "A number to keep is no whole number, `within` is no duration, or one of `tags` is no tag.",
         Code.KEEPS_NOTHING: "`keep` would keep no snapshot at all.",
         Code.QUIESCE_UNKNOWN: "`quiesce` is not `none`, `freeze` or `hooks`.",
         Code.TOO_MANY_PROBLEMS: "The file has more than 50 problems; only the first ones found are told.",

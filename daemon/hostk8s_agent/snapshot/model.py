@@ -21,6 +21,15 @@ ARCHIVE_ENGINE: Final = "archive"
 TAG_BEFORE_RESTORE: Final = "before-restore"
 """The tag of the safety snapshot that each restore takes first."""
 
+TAG_BEFORE_PURGE: Final = "before-purge"
+"""The tag of the snapshot that is taken before a directory's data is removed."""
+
+TAG_BEFORE_PRUNE: Final = "before-prune"
+"""The tag of the snapshot that is taken before a PersistentVolume is pruned whose directory holds data."""
+
+EVENT_TAGS: Final = frozenset({TAG_BEFORE_RESTORE, TAG_BEFORE_PURGE, TAG_BEFORE_PRUNE})
+"""The tags of snapshots that are taken before something dangerous, whatever the schedule says."""
+
 
 class Consistency(StrEnum):
     """How far a stack was at rest while it was read."""
