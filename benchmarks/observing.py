@@ -17,23 +17,30 @@ _COLLECTIONS = ("/apis/storage.k8s.io/v1/storageclasses", "/api/v1/persistentvol
 
 
 class Observer:
-    """Watches all StorageClasses and PersistentVolumes. Use as a context manager."""
+    """Watches all StorageClasses and PersistentVolumes. Use as a context manager.
 
-    def __init__(self, server: ApiServer) -> None:
+    With `from_the_start` what is there already counts as added at the moment when the watch is opened.
+    """
+
+    def __init__(self, server: ApiServer, *, from_the_start: bool = False) -> None:
         self._server = server
+        self._from_the_start = from_the_start
         self._connections: list[RawConnection] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._missing: set[str] = set()
         self._seen_at: dict[str, float] = {}
+        # What came before anyone expected it; kept only by an observer that looks from the start.
+        self._seen_before: dict[str, float] = {}
         self._is_complete = threading.Event()
 
     def __enter__(self) -> Self:
         for collection in _COLLECTIONS:
             connection = self._server.connect()
-            version = json.loads(connection.get(f"{collection}?limit=1"))["metadata"]["resourceVersion"]
             # The limit of 1 keeps the answer small; its version is that of the whole list.
-            stream = connection.open_stream(f"{collection}?watch=1&timeoutSeconds=3600&resourceVersion={version}")
+            listed = json.loads(connection.get(f"{collection}?limit=1"))
+            version = "" if self._from_the_start else f"&resourceVersion={listed['metadata']['resourceVersion']}"
+            stream = connection.open_stream(f"{collection}?watch=1&timeoutSeconds=3600{version}")
             thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
             thread.start()
             self._connections.append(connection)
@@ -51,9 +58,12 @@ class Observer:
     def expect(self, names: Iterable[str]) -> None:
         """From now on wait for these objects (`Kind/name`), in place of those expected before."""
         with self._lock:
-            self._missing = set(names)
-            self._seen_at = {}
+            wanted = set(names)
+            self._seen_at = {name: at for name, at in self._seen_before.items() if name in wanted}
+            self._missing = wanted - self._seen_at.keys()
             self._is_complete.clear()
+            if wanted and not self._missing:
+                self._is_complete.set()
 
     def wait(self, timeout_seconds: float) -> dict[str, float]:
         """Return when each expected object was seen to be added, on `time.perf_counter`'s clock.
@@ -85,6 +95,8 @@ class Observer:
         event = json.loads(line)
         name = f"{event['object']['kind']}/{event['object']['metadata']['name']}"
         with self._lock:
+            if self._from_the_start:
+                self._seen_before.setdefault(name, now)
             if name in self._missing:
                 self._missing.remove(name)
                 self._seen_at[name] = now

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ground import Ground
 from measure_cold_start import measure_cold_start
+from measure_recreated import measure_recreated
 from measure_save import measure_direct_save, measure_helper_save
 from measure_scale import measure_scale
 from measure_settled import measure_idle, measure_restart, measure_touched
@@ -44,6 +45,7 @@ MEASUREMENTS = (
     Measurement("save", measure_direct_save, lambda sizes: 25 + 2.2 * sizes.rounds),
     Measurement("save-helper", measure_helper_save, lambda sizes: 25 + 1.5 * sizes.rounds),
     Measurement("cold-start", measure_cold_start, lambda sizes: 15 + sizes.cold_rounds * (22 + 0.028 * sizes.stacks)),
+    Measurement("recreated", measure_recreated, lambda sizes: 25 + 16 * sizes.cold_rounds),
     Measurement("restart", measure_restart, lambda sizes: 20 + 0.01 * sizes.stacks + 5 * sizes.rounds),
     Measurement("touched", measure_touched, lambda sizes: 20 + 0.01 * sizes.stacks + 4 * sizes.rounds),
     Measurement("scale", measure_scale, lambda sizes: 40 + 0.01 * sizes.many_stacks + 1.8 * sizes.rounds),

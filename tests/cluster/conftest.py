@@ -30,6 +30,7 @@ from hostk8s_agent.plan.desired import ObjectKey
 # The same proportions as in real life, forty times faster.
 FAST = ConnectionTiming(
     poll_kubeconfig=0.02,
+    look_away=0.02,
     heartbeat=0.5,
     connect_timeout=1.0,
     read_timeout=1.0,
@@ -40,6 +41,8 @@ FAST = ConnectionTiming(
     relist=300.0,
     backoff_first=0.05,
     backoff_cap=0.2,
+    eager_first=0.02,
+    eager_for=1.5,
     backoff_reset=60.0,
 )
 
@@ -270,7 +273,7 @@ Rule = Callable[[str, str, dict[str, str]], Answer | None]
 class FaultyApiServer:
     """The least that passes for an API server without any object, with a rule for misbehaving."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.rule: Rule = lambda _method, _path, _query: None
         self.uid = "uid-1"
         self.requests: list[tuple[float, str, str]] = []
@@ -291,7 +294,7 @@ class FaultyApiServer:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class has it so
                 del format, args
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -360,6 +363,20 @@ def faulty() -> Iterator[FaultyApiServer]:
     server = FaultyApiServer()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def start_faulty() -> Iterator[Callable[[int], FaultyApiServer]]:
+    """A function that starts one at a port, when it should come up."""
+    started: list[FaultyApiServer] = []
+
+    def start(port: int) -> FaultyApiServer:
+        started.append(FaultyApiServer(port))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
 
 
 @pytest.fixture

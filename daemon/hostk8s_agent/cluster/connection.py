@@ -27,6 +27,7 @@ from hostk8s_agent.cluster.kubeconfig_watch import KubeconfigWatch
 from hostk8s_agent.cluster.mirror import Mirror
 from hostk8s_agent.cluster.pods import list_pods
 from hostk8s_agent.cluster.requests import RequestCounter
+from hostk8s_agent.cluster.rising import RisingServer
 from hostk8s_agent.cluster.scratch import clear_scratch_folder
 from hostk8s_agent.cluster.session import Session, explain_staleness
 from hostk8s_agent.cluster.state import ClusterState, ConnectionState, ConnectionTiming
@@ -85,6 +86,7 @@ class ClusterConnection:
         self._kubeconfigs = KubeconfigWatch(source)
         self._connector = Connector(scratch_folder, self._counter, self._timing)
         self._backoff = Backoff(self._timing.backoff_first, self._timing.backoff_cap)
+        self._rising = RisingServer(self._timing)
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -180,7 +182,7 @@ class ClusterConnection:
                         hint="look at the log; the agent tries again by itself",
                     )
                 )
-            self._wake.wait(self._timing.poll_kubeconfig)
+            self._wake.wait(self._timing.look_away if self._session is None else self._timing.poll_kubeconfig)
             self._wake.clear()
         self._drop_session()
 
@@ -197,13 +199,16 @@ class ClusterConnection:
             self._connector.forget()
             self._backoff.reset()
             self._attempt_at = 0.0
+            if was_unusable or self._connected_at:
+                # Kind writes it when it has made a cluster: mostly that is one that just came up.
+                self._rising.begin()
             self._publish("Connecting", None)
         if self._session is not None:
             self._tend(self._session)
             self._publish("Connected", problem)
         elif problem is not None:
             self._publish("NoKubeconfig", problem)
-        elif time.monotonic() >= self._attempt_at:
+        elif time.monotonic() >= self._attempt_at or self._rising.has_come_up(self._state.server):
             self._connect()
 
     def _connect(self) -> None:
@@ -239,7 +244,9 @@ class ClusterConnection:
             self._backoff.reset()
         self._drop_session()
         self._connector.take_failure(error)
-        wait = max(self._backoff.next_seconds(), getattr(error, "retry_after_seconds", None) or 0.0)
+        eager = self._rising.find_pause_seconds(self._state.server, error)
+        asked = getattr(error, "retry_after_seconds", None) or 0.0
+        wait = max(self._backoff.next_seconds() if eager is None else eager, asked)
         self._attempt_at = time.monotonic() + wait
         self._publish(_state_of(error), error.problem)
 

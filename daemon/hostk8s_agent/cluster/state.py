@@ -41,6 +41,8 @@ class ConnectionTiming:
     """
 
     poll_kubeconfig: float = 1.0
+    # The same without a connection: then a look is one stat and one knock on a closed port of this machine.
+    look_away: float = 0.2
     heartbeat: float = 20.0
     connect_timeout: float = 3.0
     read_timeout: float = 10.0
@@ -56,5 +58,9 @@ class ConnectionTiming:
     # twofold. One attempt that fails is one request: at most 4 a minute, and back within 30 s.
     backoff_first: float = 0.8
     backoff_cap: float = 15.0
+    # But a server of this machine that is just coming up is asked again after `eager_first` seconds, or a fiftieth of
+    # the time that it has taken already, for at most `eager_for` seconds (which is time enough for a Kind node).
+    eager_first: float = 0.25
+    eager_for: float = 60.0
     # A connection that lasted this long owes nothing to the failures before it.
     backoff_reset: float = 60.0
