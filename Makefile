@@ -81,7 +81,7 @@ $(BIN)/python:
 
 # The markers say which lock file was installed, so that a changed one is installed again. The lock files are complete:
 # without --no-deps an old pip looks for a newer `coverage[toml]` than the `coverage` that they pin, and fails.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 $(VENV)/runtime: $(BIN)/python requirements.lock pyproject.toml
 	@$(PIP_INSTALL) --require-hashes -r requirements.lock
 	@$(PIP_INSTALL) -e .

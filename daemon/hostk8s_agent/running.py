@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ANNOUNCE_SECONDS = 30.0
+SIGNAL_LOOK_SECONDS = 1.0
 
 
 def run_agent(workspace: Workspace, settings: Settings, announce: Callable[[str], None]) -> None:
@@ -45,7 +46,10 @@ def run_agent(workspace: Workspace, settings: Settings, announce: Callable[[str]
             threading.Thread(
                 target=_announce, args=(agent, workspace, announce, stopping), name="announcer", daemon=True
             ).start()
-            stopping.wait()
+            # Python runs a signal's handler in the main thread, and a signal that the kernel gave to another thread
+            # (the main one was being traced) does not end a wait without a limit.
+            while not stopping.wait(SIGNAL_LOOK_SECONDS):
+                pass
         finally:
             server.stop()
             agent.stop()
