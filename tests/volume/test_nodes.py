@@ -92,7 +92,7 @@ def test_a_command_that_does_not_end_or_talks_too_much_is_given_up(
     with pytest.raises(CommandTooLongError):
         nodes.run_command(node, ["sleep", "600"], timeout_seconds=0.2)
     with pytest.raises(CommandTooLongError):
-        nodes.run_command(node, ["yes"])
+        nodes.run_command(node, ["head", "-c", "2000000", "/dev/zero"])
 
 
 def test_a_node_that_does_not_run_or_is_gone_is_named(docker: Engine, make_node: MakeNode, cluster_name: str) -> None:

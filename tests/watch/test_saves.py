@@ -265,7 +265,10 @@ def test_a_contract_edited_behind_a_link_is_told(root: Path, watch: Callable[...
     path.unlink()
     path.symlink_to(target)
     watched = watch(root).start()
-    target.write_text("second, and longer")
+    # At one stroke: a look between the emptying and the writing of a file would tell it twice.
+    beside = root.parent / "beside.yaml"
+    beside.write_text("second, and longer")
+    beside.replace(target)
     watched.wait_for("web")
     assert watched.settled() == ["web"]
 
