@@ -17,10 +17,13 @@ import structlog
 from hostk8s_agent import __version__
 from hostk8s_agent.connections import ConnectionReports, Connections
 from hostk8s_agent.control.errors import UnknownStackError
+from hostk8s_agent.metrics.collecting import Sources
+from hostk8s_agent.metrics.exposition import AgentMetrics
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.controller import Controller
 from hostk8s_agent.reconcile.interest import InterestIndex
 from hostk8s_agent.reconcile.inventory import Inventory
+from hostk8s_agent.reconcile.measuring import UsageMeter
 from hostk8s_agent.reconcile.recording import Recorder
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.status.board import Event, StatusBoard, render_time
@@ -74,6 +77,9 @@ class Agent:
             ConnectionReports(self._on_connection, self._on_object, self._recorder.record_fact),
             may_create_volume=not only_plans,
         )
+        self._metrics = AgentMetrics(
+            Sources(self.status, lambda: self._controller.queue_depth, self._connections.request_counts)
+        )
         self._book = ContractBook(
             workspace,
             last_good={name: record.contract for name, record in self._remembered.items() if record.contract},
@@ -91,9 +97,14 @@ class Agent:
                 on_recorded=self._recorder.record,
                 on_forgotten=self._forget,
                 on_affected=self._enqueue,
+                on_planned=self._metrics.reconciles.planned,
+                on_apply_failed=self._metrics.reconciles.apply_failed,
             ),
         )
-        self._controller = Controller(self._reconciler.reconcile, workers=settings.workers)
+        self._controller = Controller(
+            self._reconciler.reconcile, workers=settings.workers, on_run=self._metrics.reconciles.run_ended
+        )
+        self._usage = UsageMeter(self._board, self._connections.volume)
         self._watcher = ContractWatcher(
             workspace.stacks_root,
             on_stack=lambda stack: self._enqueue((stack,)),
@@ -112,12 +123,14 @@ class Agent:
         self._connections.start()
         self._watcher.start()
         self._resync.start()
+        self._usage.start()
 
     def stop(self) -> None:
         """Take no more work, finish what is under way, and let go of everything."""
         self._phase = "Stopping"
         self._stopping.set()
         self._watcher.stop()
+        self._usage.stop()
         self._controller.stop()
         self._connections.stop()
         if self._resync.is_alive():
@@ -193,6 +206,14 @@ class Agent:
     def events_after(self, sequence: int, timeout_seconds: float) -> tuple[Event, ...]:
         """The events after `sequence`, waiting for one up to the timeout."""
         return self._board.events_after(sequence, timeout_seconds)
+
+    def wait_for_change(self, revision: int, timeout_seconds: float) -> int:
+        """The number of the newest change of a stack or event, waiting up to the timeout for one after it."""
+        return self._board.wait_for_change(revision, timeout_seconds)
+
+    def metrics(self) -> bytes:
+        """The figures as Prometheus reads them."""
+        return self._metrics.render()
 
     @property
     def last_event_sequence(self) -> int:

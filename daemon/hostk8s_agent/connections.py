@@ -141,6 +141,10 @@ class Connections:
         message = state.problem.message if state.problem else ""
         return ClusterStatus(state.state, state.context, state.server, state.uid, state.version, message)
 
+    def request_counts(self) -> Mapping[tuple[str, str], int]:
+        """Return the requests sent to the API server so far, keyed by (verb, HTTP status or `none`)."""
+        return self._cluster.request_counts()
+
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with either."""
         of_cluster = None if self._has_no_cluster() else self._cluster.state().problem

@@ -10,6 +10,7 @@ AgentError
 ├── ContractError             a contract that is not valid: all its problems
 ├── AgentAlreadyRunningError  the workspace has its agent
 ├── AgentNotRunningError      a command needs the agent, and none answers
+├── DashboardOffError         there is no dashboard to open
 ├── VolumeError               volume/: Docker and the directories (subclasses live there)
 └── ClusterError              cluster/: Kubernetes (subclasses live there)
 ```
@@ -97,6 +98,12 @@ class AgentNotRunningError(AgentError):
     """No agent answers for the workspace."""
 
     code = "AgentNotRunning"
+
+
+class DashboardOffError(AgentError):
+    """There is no dashboard to open."""
+
+    code = "DashboardOff"
 
 
 class VolumeError(AgentError):

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hostk8s_agent.agent import Agent
+from hostk8s_agent.control.app import build_app
 from hostk8s_agent.control.lock import WorkspaceLock
 from hostk8s_agent.control.places import find_socket_paths
 from hostk8s_agent.control.server import ControlServer
-from hostk8s_agent.workspace import CONTRACT_FILE_NAME, Workspace
+from hostk8s_agent.dashboard.service import Dashboard, DashboardOptions
+from hostk8s_agent.workspace import CONTRACT_FILE_NAME, Workspace, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +41,11 @@ def run_agent(workspace: Workspace, settings: Settings, announce: Callable[[str]
         signal.signal(number, lambda _number, _frame: stopping.set())
     with WorkspaceLock(workspace):
         agent = Agent(workspace, settings)
-        server = ControlServer(agent, find_socket_paths(workspace)[0])
+        dashboard = _build_dashboard(agent, workspace, settings)
+        server = ControlServer(agent, find_socket_paths(workspace)[0], links=dashboard)
         server.start()
         try:
+            dashboard.start()
             agent.start()
             threading.Thread(
                 target=_announce, args=(agent, workspace, announce, stopping), name="announcer", daemon=True
@@ -52,8 +56,20 @@ def run_agent(workspace: Workspace, settings: Settings, announce: Callable[[str]
                 pass
         finally:
             server.stop()
+            dashboard.stop()
             agent.stop()
     log.info("agent.stopped")
+
+
+def _build_dashboard(agent: Agent, workspace: Workspace, settings: Settings) -> Dashboard:
+    options = DashboardOptions(
+        is_on=settings.dashboard,
+        port=settings.dashboard_port,
+        serves_metrics=settings.dashboard_metrics,
+        identity=workspace.identity,
+        folder=state_folder(workspace),
+    )
+    return Dashboard(options, lambda stopping: build_app(agent, stopping, refuses_browsers=False))
 
 
 def run_once(workspace: Workspace, settings: Settings, timeout_seconds: float) -> AgentStatus:

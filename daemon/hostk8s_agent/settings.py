@@ -80,6 +80,24 @@ class Settings(BaseSettings):
         Field(ge=5, le=86400, description="Seconds between two reconciles of a stack that nothing has touched."),
     ] = 300.0
     workers: Annotated[int, Field(ge=1, le=64, description="Stacks reconciled at once.")] = 8
+    dashboard: Annotated[
+        bool, Field(description="Whether the page is served, on 127.0.0.1 alone. hostk8s-agent dashboard opens it.")
+    ] = True
+    dashboard_port: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=65535,
+            description="The page's port. Where it is taken, the next free one, and the same again after a restart.",
+        ),
+    ] = 7818
+    dashboard_metrics: Annotated[
+        bool,
+        Field(
+            description="Whether /metrics answers on the page's port without a session, as Prometheus needs it. Off: "
+            "on the control socket alone, where other users of this machine cannot read the stacks' names and sizes."
+        ),
+    ] = True
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="The least severe level that is logged.")
     ] = "info"

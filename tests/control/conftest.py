@@ -145,6 +145,12 @@ class FakeAgent:
     def events_after(self, sequence: int, timeout_seconds: float) -> tuple[Event, ...]:
         return self.board.events_after(sequence, timeout_seconds)
 
+    def wait_for_change(self, revision: int, timeout_seconds: float) -> int:
+        return self.board.wait_for_change(revision, timeout_seconds)
+
+    def metrics(self) -> bytes:
+        return b"hostk8s_stacks 2\n"
+
     @property
     def last_event_sequence(self) -> int:
         return self.board.last_sequence

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hostk8s_agent.control import connections
-from hostk8s_agent.control import server as serving
 from hostk8s_agent.control.client import ControlClient
 from hostk8s_agent.control.errors import AgentUnresponsiveError, ControlSocketError
 from hostk8s_agent.control.lock import WorkspaceLock
@@ -25,6 +23,8 @@ from hostk8s_agent.control.peers import find_peer_uid
 from hostk8s_agent.control.places import MAX_ADDRESS_BYTES, find_socket_paths
 from hostk8s_agent.control.server import ControlServer
 from hostk8s_agent.errors import AgentNotRunningError
+from hostk8s_agent.serving import connections
+from hostk8s_agent.serving import server as serving
 from hostk8s_agent.workspace import Workspace, runtime_folders
 
 if TYPE_CHECKING:

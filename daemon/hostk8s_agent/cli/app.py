@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hostk8s_agent import __version__
+from hostk8s_agent.cli import dashboard_verbs
 from hostk8s_agent.cli.declaring import (
     DEFAULT_TIMEOUT_SECONDS,
     ExamplesFirst,
@@ -203,6 +204,9 @@ def _schema(*, output: OutputOption = "json") -> None:
         return show_schema(output)
 
     end(verb)
+
+
+dashboard_verbs.register(app)
 
 
 def run_app() -> NoReturn:

@@ -7,6 +7,9 @@
 | `POST /v1/reconcile` | takes `{"stacks": [...] or null, "wait": bool, "timeoutSeconds": n}`, gives the stacks |
 | `GET /v1/plan[?stack=NAME]` | what a run would do |
 | `GET /v1/events` | server-sent events from now on, or from `Last-Event-ID` on |
+| `GET /v1/live` | everything, then what changes of it, as server-sent events |
+| `POST /v1/dashboard/link` | a link that opens the dashboard once |
+| `GET /metrics` | the figures, as Prometheus reads them |
 """
 
 from __future__ import annotations
@@ -20,12 +23,15 @@ from anyio.to_thread import run_sync
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 
+from hostk8s_agent.control.dashboard_resources import DashboardResources
 from hostk8s_agent.control.errors import (
     AgentBusyError,
     AgentStoppingError,
     UnknownStackError,
 )
 from hostk8s_agent.control.guarding import RequestGuard
+from hostk8s_agent.control.live_resources import LiveResources
+from hostk8s_agent.control.metrics_resources import MetricsResources
 from hostk8s_agent.control.rendering import StatusRenderer, render_event, render_plans, render_stacks
 from hostk8s_agent.control.requests import parse_event_id, parse_reconcile_request, require_stack_name
 from hostk8s_agent.status.model import render_json
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from hostk8s_agent.control.ports import ControlledAgent
+    from hostk8s_agent.control.ports import ControlledAgent, DashboardLinks
 
 __all__ = ["UnknownStackError", "build_app"]
 
@@ -51,8 +57,17 @@ KEEP_ALIVE_SECONDS = 15.0
 _T = TypeVar("_T")
 
 
-def build_app(agent: ControlledAgent, stopping: asyncio.Event) -> ASGIApp:
-    """Return the ASGI application; once `stopping` is set, all that waits ends."""
+def build_app(
+    agent: ControlledAgent,
+    stopping: asyncio.Event,
+    *,
+    links: DashboardLinks | None = None,
+    refuses_browsers: bool = True,
+) -> ASGIApp:
+    """Return the ASGI application; once `stopping` is set, all that waits ends.
+
+    The dashboard stands before one that does not refuse browsers, and decides which of them is answered.
+    """
     resources = _Resources(agent, stopping)
     routes = [
         Route("/v1/status", resources.get_status),
@@ -60,9 +75,12 @@ def build_app(agent: ControlledAgent, stopping: asyncio.Event) -> ASGIApp:
         Route("/v1/reconcile", resources.post_reconcile, methods=["POST"]),
         Route("/v1/plan", resources.get_plan),
         Route("/v1/events", resources.get_events),
+        *LiveResources(agent, stopping).routes(),
+        *DashboardResources(links).routes(),
+        *MetricsResources(agent).routes(),
     ]
     # A bare router: Starlette's own error page would answer in the guard's place, and not in JSON.
-    return RequestGuard(Router(routes, redirect_slashes=False))
+    return RequestGuard(Router(routes, redirect_slashes=False), refuses_browsers=refuses_browsers)
 
 
 class _Resources:

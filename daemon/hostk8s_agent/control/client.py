@@ -73,6 +73,10 @@ class ControlClient:
         request = wire.Request("POST", "/v1/reconcile", json.dumps(body).encode())
         return self._ask(request, GRACE_SECONDS + (wait_seconds or 0))
 
+    def dashboard_link(self) -> str:
+        """Return a link that opens the dashboard once, within minutes."""
+        return str(self._ask(wire.Request("POST", "/v1/dashboard/link", b"{}"), STATUS_SECONDS)["url"])
+
     def follow_events(self, *, timeout_seconds: float, after: int | None = None) -> Iterator[Document | None]:
         """Give the events as they happen, None each time that none has come for the timeout; end with the agent.
 

@@ -36,16 +36,21 @@ log = structlog.get_logger()
 
 
 class RequestGuard:
-    """The outermost ASGI layer. Every error leaves it as JSON with code, message and hint."""
+    """The outermost ASGI layer. Every error leaves it as JSON with code, message and hint.
 
-    def __init__(self, app: ASGIApp) -> None:
+    With `refuses_browsers` False, whoever stands before it has judged already which page may ask.
+    """
+
+    def __init__(self, app: ASGIApp, *, refuses_browsers: bool = True) -> None:
         self._app = app
+        self._refuses_browsers = refuses_browsers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         answer = _Answer(send)
         try:
-            _refuse_browsers(scope)
+            if self._refuses_browsers:
+                _refuse_browsers(scope)
             body = await _read_body(scope, receive)
             # With an app in the scope, Starlette raises its refusals (404, 405) instead of answering by itself.
             await self._app({**scope, "app": self}, _Replay(body, receive), answer)

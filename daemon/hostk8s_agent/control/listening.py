@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from hostk8s_agent.control.errors import ControlSocketError
 from hostk8s_agent.control.places import SOCKET_MODE, find_place, make_private_folder, open_address
+from hostk8s_agent.serving.server import BACKLOG
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BACKLOG = 128
 PROBE_SECONDS = 1.0
 
 

@@ -36,3 +36,16 @@ class ControlledAgent(Protocol):
     @property
     def last_event_sequence(self) -> int:
         """The number of the newest event, 0 when there is none."""
+
+    def wait_for_change(self, revision: int, timeout_seconds: float) -> int:
+        """Return the number of the newest change of a stack or event, waiting up to the timeout for one after it."""
+
+    def metrics(self) -> bytes:
+        """Return the figures in Prometheus' text format."""
+
+
+class DashboardLinks(Protocol):
+    """Whoever opens the dashboard to people."""
+
+    def create_link(self) -> str:
+        """Return a link that opens the dashboard once, within minutes. Raises the `AgentError` that says why not."""

@@ -11,6 +11,8 @@ from hostk8s_agent.plan.actions import Action, ApplyObject, BlockedAction, Creat
 from hostk8s_agent.status.model import API_VERSION, AgentStatus, StackStatus, render_agent_status, render_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from hostk8s_agent.errors import AgentError, Problem
     from hostk8s_agent.status.board import Event
 
@@ -33,6 +35,10 @@ class StatusRenderer:
         frame = render_agent_status(replace(status, stacks=()))
         del frame["stacks"]
         return b'%s,"stacks":[%s]}' % (_dump(frame)[:-1], b",".join(parts))
+
+    def render_stacks(self, stacks: Iterable[StackStatus]) -> bytes:
+        """Return the stacks as a JSON list."""
+        return b"[%s]" % b",".join(map(self._render_stack, stacks))
 
     def _render_stack(self, stack: StackStatus) -> bytes:
         with self._lock:
@@ -79,6 +85,28 @@ def render_event(event: Event) -> bytes:
         event.sequence,
         "".join(event.type.split()).encode(),
         _dump(render_json(event)),
+    )
+
+
+def render_message(kind: str, document: bytes) -> bytes:
+    """Return one server-sent event without a number: its type, and JSON in its data."""
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), document)
+
+
+def render_snapshot(status: bytes, events: Sequence[Event]) -> bytes:
+    """Return what a follower of `/v1/live` is told first: the whole status document, with the recent events in it."""
+    return b'%s,"events":%s}' % (status[:-1], _dump(render_json(tuple(events))))
+
+
+def render_changes(
+    frame: dict[str, object] | None, stacks: bytes, removed: Sequence[str], events: Sequence[Event]
+) -> bytes:
+    """Return what has changed since: the status without its stacks (None: nothing of it), and the stacks that did."""
+    return b'{"frame":%s,"stacks":%s,"removed":%s,"events":%s}' % (
+        _dump(frame),
+        stacks,
+        _dump(removed),
+        _dump(render_json(tuple(events))),
     )
 
 

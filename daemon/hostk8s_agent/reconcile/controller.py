@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import structlog
 
@@ -30,6 +31,10 @@ class RunResult:
 
 Reconciler = Callable[[str], RunResult]
 
+RunOutcome = Literal["ok", "retry", "crashed"]
+ReportRun = Callable[[RunOutcome, float], None]
+"""Told of each run how it ended and how many seconds it took, from the worker's thread."""
+
 
 @dataclass(slots=True)
 class _Progress:
@@ -42,8 +47,11 @@ class _Progress:
 class Controller:
     """Runs `reconcile(key)` for each key that is asked for. Thread-safe."""
 
-    def __init__(self, reconcile: Reconciler, *, workers: int) -> None:
+    def __init__(
+        self, reconcile: Reconciler, *, workers: int, on_run: ReportRun = lambda _outcome, _seconds: None
+    ) -> None:
         self._reconcile = reconcile
+        self._on_run = on_run
         self._queue = WorkQueue()
         self._backoffs: dict[str, Backoff] = {}
         self._progress = _Progress()
@@ -124,12 +132,16 @@ class Controller:
     def _run(self, key: str) -> None:
         # The id ties all lines of one run together, whichever room writes them.
         with structlog.contextvars.bound_contextvars(reconcile_id=secrets.token_hex(4), stack=key):
+            started = time.perf_counter()
+            outcome: RunOutcome
             try:
                 result = self._reconcile(key)
+                outcome = "retry" if result.is_failed else "ok"
             except Exception:
                 # A defect in one stack's run must not end the worker: the others' stacks depend on it.
                 log.exception("reconcile.crashed")
-                result = RunResult(is_failed=True)
+                result, outcome = RunResult(is_failed=True), "crashed"
+            self._on_run(outcome, time.perf_counter() - started)
         if result.is_failed:
             with self._served:
                 backoff = self._backoffs.setdefault(key, Backoff())

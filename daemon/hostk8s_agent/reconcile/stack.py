@@ -50,7 +50,8 @@ class Reports:
     `interest` gets the objects that the stack has an interest in, so that their changes bring a run; `inventory` what
     was seen in place for the stack, and what of it the contract asks for;
     `on_recorded` each status or contract text that changed, with the text of the contract in force;
-    `on_forgotten` a stack of which nothing is left; `on_affected` the other stacks whose conflicts may have changed.
+    `on_forgotten` a stack of which nothing is left; `on_affected` the other stacks whose conflicts may have changed;
+    `on_planned` what a run is about to do, `on_apply_failed` the code of each action's failure.
     """
 
     board: StatusBoard
@@ -59,6 +60,8 @@ class Reports:
     on_recorded: Callable[[StackStatus, bytes], None]
     on_forgotten: Callable[[str], None]
     on_affected: Callable[[Iterable[str]], None]
+    on_planned: Callable[[Plan], None] = lambda _plan: None
+    on_apply_failed: Callable[[str], None] = lambda _code: None
 
 
 class StackReconciler:
@@ -112,10 +115,13 @@ class StackReconciler:
         observed = self._observe(desired)
         constraints = self._constraints(desired, observed)
         plan = plan_stack(desired, observed, constraints)
+        self._reports.on_planned(plan)
         failures: tuple[Failure, ...] = ()
         remaining = plan
         if plan.directories or plan.objects:
             failures = self._apply(plan)
+            for failure in failures:
+                self._reports.on_apply_failed(failure.problem.code)
             # Ready is said of what was seen, never of what was merely sent.
             observed = self._observe(desired)
             remaining = plan_stack(desired, observed, constraints)

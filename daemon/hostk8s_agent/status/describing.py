@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hostk8s_agent.contract.quantities import parse_quantity
 from hostk8s_agent.errors import Problem
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.status.model import DirectoryStatus, PartState, StackState, StackStatus, VolumeStatus
@@ -136,7 +138,16 @@ def _describe_directory(
         permissions=f"{desired.mode:o}",
         state=state,
         message=message,
+        declared_bytes=_find_declared_bytes(desired.name, facts),
     )
+
+
+def _find_declared_bytes(directory: str, facts: StackFacts) -> int:
+    declared = (
+        one.manifest["spec"]["capacity"]["storage"] for one in facts.desired.objects if one.directory == directory
+    )
+    # Rounded up, as Kubernetes does with what is finer than a byte.
+    return next((math.ceil(parse_quantity(size)) for size in declared), 0)
 
 
 def _describe_volume(

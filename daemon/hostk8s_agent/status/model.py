@@ -24,7 +24,11 @@ STACK_STATES: tuple[StackState, ...] = ("Blocked", "Invalid", "Pending", "Removi
 
 @dataclass(frozen=True, slots=True)
 class DirectoryStatus:
-    """One declared directory: `owner` is `uid:gid` and `permissions` octal, both as declared."""
+    """One declared directory: `owner` is `uid:gid` and `permissions` octal, both as declared.
+
+    `declared_bytes` is the size that the contract asks for, 0 where that is not known. `used_bytes` is what its
+    files held at `used_at`, None while nobody has looked, or cannot.
+    """
 
     name: str
     path: str
@@ -32,6 +36,9 @@ class DirectoryStatus:
     permissions: str
     state: PartState
     message: str = ""
+    declared_bytes: int = 0
+    used_bytes: int | None = None
+    used_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,28 @@
+"""All figures in Prometheus' text format, from a registry of our own: the library's global one is not used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+from hostk8s_agent.metrics.collecting import AgentCollector
+from hostk8s_agent.metrics.observing import ReconcileMeter
+
+if TYPE_CHECKING:
+    from hostk8s_agent.metrics.collecting import Sources
+
+
+class AgentMetrics:
+    """The metrics of one agent. `reconciles` is who is told of runs."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self.reconciles = ReconcileMeter(self._registry)
+        self._registry.register(AgentCollector(sources))
+        # The process' own: processor time, memory, descriptors, start (Linux alone).
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Return the text."""
+        return generate_latest(self._registry)
