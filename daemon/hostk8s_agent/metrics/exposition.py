@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, generate_latest
 
 from hostk8s_agent.metrics.collecting import AgentCollector
 from hostk8s_agent.metrics.observing import ReconcileMeter
@@ -17,6 +17,8 @@ class AgentMetrics:
     """The metrics of one agent. `reconciles` is who is told of runs."""
 
     def __init__(self, sources: Sources) -> None:
+        # When a counter began is when the process did: a second series for each would tell nothing.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
         self._registry = CollectorRegistry(auto_describe=False)
         self.reconciles = ReconcileMeter(self._registry)
         self._registry.register(AgentCollector(sources))

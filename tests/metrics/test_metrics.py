@@ -1,0 +1,146 @@
+"""docs/metrics.md says what the figures are, and the figures are what has happened."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from hostk8s_agent.errors import Problem
+from hostk8s_agent.metrics.collecting import Sources
+from hostk8s_agent.metrics.exposition import AgentMetrics
+from hostk8s_agent.plan.actions import ApplyObject, ChangeDirectory, CreateDirectory, Drift, Plan
+from hostk8s_agent.plan.desired import ObjectKey
+from hostk8s_agent.status.model import (
+    AgentInfo,
+    AgentStatus,
+    ClusterStatus,
+    DirectoryStatus,
+    DockerStatus,
+    StackStatus,
+    WatchStatus,
+)
+
+PAGE = (Path(__file__).parents[2] / "docs/metrics.md").read_text(encoding="utf-8")
+
+STATUS = AgentStatus(
+    AgentInfo("Running", "0.1.0", 1, "/w", "2025-01-31T07:59:00.000Z"),
+    DockerStatus("Connected", "", "hostk8s-pv-data", "direct"),
+    ClusterStatus("Unreachable", "kind-hostk8s", "", ""),
+    WatchStatus("inotify", (), "2025-01-31T08:00:00.000Z"),
+    (
+        StackStatus(
+            "sample",
+            "f",
+            "Blocked",
+            "",
+            directories=(
+                DirectoryStatus("data", "/mnt/pv/d", "1:1", "755", "Ready", "", 1 << 30, 4096),
+                DirectoryStatus("logs", "/mnt/pv/l", "1:1", "755", "Ready", "", 1 << 20),
+            ),
+            problems=(Problem("PathConflict", "m", "h"), Problem("PathConflict", "m", "h")),
+        ),
+    ),
+)
+DRIFT = Drift("owner", "1:1", "0:0")
+PLAN = Plan(
+    "sample",
+    directories=(
+        CreateDirectory("/mnt/pv/a", 1, 1, 0o755, "absent"),
+        ChangeDirectory("/mnt/pv/b", 1, 1, 0o755, changes_owner=True, changes_mode=False, reason="", drift=(DRIFT,)),
+    ),
+    objects=(ApplyObject(ObjectKey("StorageClass", "s"), {}, "absent", (Drift("reclaimPolicy", "Retain", None),)),),
+)
+
+
+def build_metrics(status: AgentStatus = STATUS) -> AgentMetrics:
+    """The metrics of an agent that is as `status` says."""
+    return AgentMetrics(Sources(lambda: status, lambda: 3, lambda: {("watch", "200"): 4, ("get", "none"): 1}))
+
+
+def read(metrics: AgentMetrics) -> dict[str, float]:
+    """Every sample by its name and labels, as Prometheus itself reads them."""
+    families = text_string_to_metric_families(metrics.render().decode())
+    return {
+        sample.name + "".join(f" {key}={value}" for key, value in sorted(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_what_happened_is_counted() -> None:
+    """Runs by how they ended, plans by what was in them, drift without what was never there, failures by code."""
+    metrics = build_metrics()
+    metrics.reconciles.run_ended("ok", 0.003)
+    metrics.reconciles.run_ended("retry", 4.0)
+    metrics.reconciles.planned(PLAN)
+    metrics.reconciles.apply_failed("DiskFull")
+    found = read(metrics)
+    expected = {
+        "hostk8s_reconciles_total outcome=ok": 1,
+        "hostk8s_reconciles_total outcome=retry": 1,
+        "hostk8s_reconciles_total outcome=crashed": 0,
+        "hostk8s_reconcile_duration_seconds_count": 2,
+        "hostk8s_plan_actions_sum": 3,
+        "hostk8s_planned_actions_total kind=CreateDirectory": 1,
+        "hostk8s_planned_actions_total kind=ApplyObject": 1,
+        "hostk8s_drift_fields_total": 1,
+        "hostk8s_apply_failures_total code=DiskFull": 1,
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_what_is_true_is_read_off_the_status() -> None:
+    """States that no stack is in are there with 0, and what is not known is left out."""
+    found = read(build_metrics())
+    expected = {
+        "hostk8s_agent_info version=0.1.0": 1,
+        "hostk8s_stacks state=Blocked": 1,
+        "hostk8s_stacks state=Ready": 0,
+        "hostk8s_problems code=PathConflict": 2,
+        "hostk8s_reconcile_queue_depth": 3,
+        "hostk8s_connection_up to=docker": 1,
+        "hostk8s_connection_up to=cluster": 0,
+        "hostk8s_kubernetes_requests_total code=none verb=get": 1,
+        "hostk8s_kubernetes_watches_total": 4,
+        "hostk8s_last_scan_timestamp_seconds": 1738310400,
+        "hostk8s_directory_declared_bytes directory=data stack=sample": 1 << 30,
+        "hostk8s_directory_used_bytes directory=data stack=sample": 4096,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert "hostk8s_directory_used_bytes directory=logs stack=sample" not in found
+    absent = replace(STATUS, docker=DockerStatus("Absent", "", "", "host-directory"))
+    assert "hostk8s_connection_up to=docker" not in read(build_metrics(absent))
+
+
+def test_two_agents_have_nothing_in_common() -> None:
+    """The library's global registry is not used: what one counts, the other has not."""
+    one, other = build_metrics(), build_metrics()
+    one.reconciles.run_ended("ok", 0.1)
+    assert read(other)["hostk8s_reconciles_total outcome=ok"] == 0
+
+
+def test_the_page_has_every_metric_with_its_type_and_labels() -> None:
+    """A dashboard is built from this table: a renamed metric would leave it empty without a word."""
+    metrics = build_metrics()
+    metrics.reconciles.planned(PLAN)
+    metrics.reconciles.apply_failed("DiskFull")
+    real = {}
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        if not family.name.startswith("hostk8s_"):
+            continue
+        # A histogram's buckets are the library's own.
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        suffix = "_total" if family.type == "counter" else ""
+        real[family.name + suffix] = (family.type, labels)
+    table = re.findall(r"^\| `(hostk8s_\w+)` \| (\w+) \| ([^|]*)\|", PAGE, re.MULTILINE)
+    assert {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table} == {
+        name: ("gauge" if name.endswith("_info") else kind, labels) for name, (kind, labels) in real.items()
+    }
+
+
+def test_the_process_is_told_of_as_everywhere() -> None:
+    """Memory and descriptors have the names that every Prometheus client gives them."""
+    assert f"{read(build_metrics())['process_resident_memory_bytes']:.0f}" != "0"
