@@ -67,7 +67,10 @@ class Agent:
             log.warning("records.damaged", reason=records.damage)
         self._remembered = records.load_stacks()
         self._recorder = Recorder(records)
-        self._board = StatusBoard()
+        history = records.load_history()
+        self._board = StatusBoard(
+            past=history.events, last_sequence=history.last_sequence, listeners=(self._recorder.record_event,)
+        )
         self._interest = InterestIndex()
         self._inventory = Inventory(records.load_inventory(), self._recorder.record_inventory)
         self._connections = Connections(
@@ -135,6 +138,7 @@ class Agent:
         self._connections.stop()
         if self._resync.is_alive():
             self._resync.join()
+        self._recorder.release_sequences(self._board.last_sequence)
         self._recorder.stop()
 
     def wait_until_settled(self, timeout_seconds: float) -> bool:
@@ -215,6 +219,10 @@ class Agent:
         """The figures as Prometheus reads them."""
         return self._metrics.render()
 
+    def history(self) -> tuple[Event, ...]:
+        """The events that are kept, of earlier agents too, oldest first."""
+        return self._board.history()
+
     @property
     def last_event_sequence(self) -> int:
         """The number of the newest event."""
@@ -251,7 +259,9 @@ class Agent:
     def _describe_unseen(self, stack: str) -> StackStatus:
         message = "not reconciled yet since the agent started"
         if record := self._remembered.get(stack):
-            return parse_stack_status(record.status).as_unseen(message)
+            known = parse_stack_status(record.status)
+            self._board.remember(known)
+            return known.as_unseen(message)
         file = self._workspace.relative(self._workspace.contract_path(stack))
         return StackStatus(stack, file, "Pending", message)
 

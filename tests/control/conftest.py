@@ -151,6 +151,9 @@ class FakeAgent:
     def metrics(self) -> bytes:
         return b"hostk8s_stacks 2\n"
 
+    def history(self) -> tuple[Event, ...]:
+        return self.board.history()
+
     @property
     def last_event_sequence(self) -> int:
         return self.board.last_sequence

@@ -53,6 +53,26 @@ def test_status_is_the_whole_document(client: ControlClient, agent: Any) -> None
         assert render_agent_status(agent.status()) == client.status()
 
 
+def test_the_history_is_what_is_kept_of_all_or_of_one_stack(client: ControlClient, agent: Any) -> None:
+    """Mere changes of state are followed and not kept: they would leave room for nothing else."""
+    agent.board.record_event("drift", "put back", "sample", subject="PersistentVolume/a", reason="DriftRepaired")
+    agent.board.record_event("cluster.state", "Connected")
+    kept = client.history()["events"]
+    assert [one["type"] for one in kept] == ["blocked", "drift", "cluster.state"]
+    assert kept[1] | {"sequence": 0, "at": ""} == {
+        "sequence": 0,
+        "at": "",
+        "type": "drift",
+        "stack": "sample",
+        "message": "put back",
+        "subject": "PersistentVolume/a",
+        "severity": "Normal",
+        "reason": "DriftRepaired",
+    }
+    assert [one["type"] for one in client.history("sample")["events"]] == ["blocked", "drift"]
+    assert client.history("never-was")["events"] == []
+
+
 def test_a_changed_stack_is_rendered_anew(client: ControlClient, agent: Any) -> None:
     """The cache must never show an old state, nor keep a stack that is gone."""
     client.status()

@@ -68,6 +68,9 @@ class BoardAgent:
         del stack
         return ()
 
+    def history(self) -> tuple[Event, ...]:
+        return self.board.history()
+
     def events_after(self, sequence: int, timeout_seconds: float) -> tuple[Event, ...]:
         return self.board.events_after(sequence, timeout_seconds)
 

@@ -10,6 +10,7 @@
 | `GET /v1/live` | everything, then what changes of it, as server-sent events |
 | `POST /v1/dashboard/link` | a link that opens the dashboard once |
 | `GET /metrics` | the figures, as Prometheus reads them |
+| `GET /v1/history[?stack=NAME]` | the events that are kept |
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from hostk8s_agent.control.errors import (
     UnknownStackError,
 )
 from hostk8s_agent.control.guarding import RequestGuard
+from hostk8s_agent.control.history_resources import build_history_routes
 from hostk8s_agent.control.live_resources import LiveResources
 from hostk8s_agent.control.metrics_resources import MetricsResources
 from hostk8s_agent.control.rendering import StatusRenderer, render_event, render_plans, render_stacks
@@ -78,6 +80,7 @@ def build_app(
         *LiveResources(agent, stopping).routes(),
         *DashboardResources(links).routes(),
         *MetricsResources(agent).routes(),
+        *build_history_routes(agent),
     ]
     # A bare router: Starlette's own error page would answer in the guard's place, and not in JSON.
     return RequestGuard(Router(routes, redirect_slashes=False), refuses_browsers=refuses_browsers)

@@ -77,6 +77,10 @@ class ControlClient:
         """Return a link that opens the dashboard once, within minutes."""
         return str(self._ask(wire.Request("POST", "/v1/dashboard/link", b"{}"), STATUS_SECONDS)["url"])
 
+    def history(self, stack: str | None = None) -> Document:
+        """Return the events that are kept, of the stack (None: all): `{"events": [...]}`."""
+        return self._ask(wire.Request("GET", f"/v1/history{_query(stack)}"), STATUS_SECONDS)
+
     def follow_events(self, *, timeout_seconds: float, after: int | None = None) -> Iterator[Document | None]:
         """Give the events as they happen, None each time that none has come for the timeout; end with the agent.
 

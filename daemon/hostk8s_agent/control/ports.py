@@ -33,6 +33,9 @@ class ControlledAgent(Protocol):
     def events_after(self, sequence: int, timeout_seconds: float) -> tuple[Event, ...]:
         """Return the events after `sequence`, waiting for at least one up to the timeout; empty when none came."""
 
+    def history(self) -> tuple[Event, ...]:
+        """Return the events that are kept, of earlier agents too, oldest first."""
+
     @property
     def last_event_sequence(self) -> int:
         """The number of the newest event, 0 when there is none."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
 
+from hostk8s_agent.status.board import HISTORY_LENGTH
 from hostk8s_agent.status.model import StackStatus, render_json
 from hostk8s_agent.status.records import Records, StackRecord
 
 if TYPE_CHECKING:
+    from hostk8s_agent.status.board import Event
     from hostk8s_agent.status.inventory import InventoryEntry, InventoryKey
 
 log = structlog.get_logger()
@@ -28,6 +31,8 @@ class Recorder:
         self._changed: dict[str, tuple[StackStatus, bytes] | None] = {}
         self._facts: dict[str, str] = {}
         self._inventory: dict[InventoryKey, InventoryEntry | None] = {}
+        self._events: deque[Event] = deque(maxlen=HISTORY_LENGTH)
+        self._last_sequence: int | None = None
         self._wake = threading.Condition()
         self._is_stopping = False
         self._is_failing = False
@@ -45,6 +50,7 @@ class Recorder:
         if self._thread.is_alive():
             self._thread.join()
         self._flush()
+        self._release_sequences()
         self._records.close()
 
     def record(self, status: StackStatus, contract_text: bytes) -> None:
@@ -67,6 +73,16 @@ class Recorder:
             self._inventory[key] = entry
             self._wake.notify()
 
+    def record_event(self, event: Event) -> None:
+        """Record one event. Returns at once."""
+        with self._wake:
+            self._events.append(event)
+            self._wake.notify()
+
+    def release_sequences(self, last_sequence: int) -> None:
+        """Say, before `stop`, which number was the last: no other was used, so that no gap is left."""
+        self._last_sequence = last_sequence
+
     def _put(self, stack: str, change: tuple[StackStatus, bytes] | None) -> None:
         with self._wake:
             self._changed[stack] = change
@@ -88,13 +104,15 @@ class Recorder:
                 log.exception("records.crashed")
 
     def _has_changes(self) -> bool:
-        return bool(self._changed or self._facts or self._inventory)
+        return bool(self._changed or self._facts or self._inventory or self._events)
 
     def _flush(self) -> None:
         with self._wake:
             changed, self._changed = self._changed, {}
             facts, self._facts = self._facts, {}
             inventory, self._inventory = self._inventory, {}
+            events = tuple(self._events)
+            self._events.clear()
         try:
             # The inventory first: what was applied must be known even if nothing else is.
             if inventory:
@@ -102,6 +120,8 @@ class Recorder:
                     [entry for entry in inventory.values() if entry is not None],
                     [key for key, entry in inventory.items() if entry is None],
                 )
+            if events:
+                self._records.save_events(events)
             for name, value in facts.items():
                 self._records.save_fact(name, value)
             if changed:
@@ -121,5 +141,15 @@ class Recorder:
                 self._changed = {**changed, **self._changed}
                 self._facts = {**facts, **self._facts}
                 self._inventory = {**inventory, **self._inventory}
+                self._events = deque((*events, *self._events), maxlen=HISTORY_LENGTH)
         else:
             self._is_failing = False
+
+    def _release_sequences(self) -> None:
+        if self._last_sequence is None:
+            return
+        try:
+            self._records.release_sequences(self._last_sequence)
+        except sqlite3.Error as error:
+            # Then the next agent begins behind the block that was reserved.
+            log.warning("records.unwritable", path=str(self._records.path), reason=str(error))

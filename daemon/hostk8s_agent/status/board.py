@@ -5,27 +5,41 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from hostk8s_agent.status.telling import STATE_CHANGED, Telling, find_held_telling, find_telling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hostk8s_agent.status.model import StackStatus
 
 HISTORY_LENGTH = 1_000
 
+Severity = Literal["Normal", "Warning"]
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `sequence` rises by one; `stack` is empty for what concerns the whole agent."""
+    """Something that happened. `sequence` rises, also over restarts; `stack` is empty for what concerns the agent.
+
+    `type` says what kind of thing (`drift`, `blocked`, `docker.state`); `subject` is what it happened to, a path or
+    `Kind/name`, empty for the stack or the agent as a whole; `reason` is one CamelCase word for it, a problem's code
+    where there is one; `severity` is as Kubernetes has it.
+    """
 
     sequence: int
     at: str
     type: str
     stack: str
     message: str
+    subject: str = ""
+    severity: Severity = "Normal"
+    reason: str = ""
+
+
+EventListener = Callable[[Event], None]
 
 
 def render_time(unix_seconds: float) -> str:
@@ -47,16 +61,32 @@ def _carry_usage(before: StackStatus, status: StackStatus) -> StackStatus:
     return replace(status, directories=directories)
 
 
-@dataclass(slots=True)
 class StatusBoard:
-    """The stacks' statuses and the recent events. Every method may be called from any thread."""
+    """The stacks' statuses and the recent events. Every method may be called from any thread.
 
-    clock: Callable[[], float] = time.time
-    _stacks: dict[str, StackStatus] = field(default_factory=dict)
-    _events: deque[Event] = field(default_factory=lambda: deque(maxlen=HISTORY_LENGTH))
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-    _sequence: int = 0
-    _revision: int = 0
+    `past` are the kept events of earlier agents, and `last_sequence` the number after which this one's begin.
+    `listeners` are told each event that is kept, in order and under the board's lock: they return at once.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        *,
+        past: Sequence[Event] = (),
+        last_sequence: int = 0,
+        listeners: Sequence[EventListener] = (),
+    ) -> None:
+        self._clock = clock
+        self._listeners = tuple(listeners)
+        self._stacks: dict[str, StackStatus] = {}
+        self._held: dict[str, Telling] = {}
+        # Changes of state are told to who follows. In the history a thousand stacks that wait for Docker, and then
+        # are Ready again, would leave room for nothing else.
+        self._events: deque[Event] = deque(past, maxlen=HISTORY_LENGTH)
+        self._kept: deque[Event] = deque(past, maxlen=HISTORY_LENGTH)
+        self._sequence = last_sequence
+        self._changed = threading.Condition()
+        self._revision = 0
 
     def update_stack(self, status: StackStatus) -> bool:
         """Show `status` for its stack; return whether anything but the time of the run differs from before."""
@@ -66,17 +96,24 @@ class StatusBoard:
                 status = _carry_usage(before, status)
             self._stacks[status.name] = status
             is_changed = before is None or replace(before, last_reconciled_at=status.last_reconciled_at) != status
-            if before is None or (before.state, before.message) != (status.state, status.message):
-                self._append("stack.state", status.name, f"{status.state}: {status.message}")
+            if telling := find_telling(before, status, self._held.get(status.name)):
+                self._append(status.name, telling)
             elif is_changed:
                 self._tell_change()
+            self._note_held(status)
             return is_changed
+
+    def remember(self, status: StackStatus) -> None:
+        """Know what an earlier agent showed of a stack, without showing it: what is told of it is no news again."""
+        with self._changed:
+            self._note_held(status)
 
     def remove_stack(self, name: str, reason: str) -> None:
         """Take a stack off the board."""
         with self._changed:
+            self._held.pop(name, None)
             if self._stacks.pop(name, None) is not None:
-                self._append("stack.removed", name, reason)
+                self._append(name, Telling("stack.removed", reason, "StackRemoved"))
 
     def stack(self, name: str) -> StackStatus | None:
         """One stack's status, None when the board does not have it."""
@@ -102,10 +139,22 @@ class StatusBoard:
             if any(one.path == path and one.used_bytes != used_bytes for one in before.directories):
                 self._tell_change()
 
-    def record_event(self, event_type: str, message: str, stack: str = "") -> None:
-        """Add one event to the history and wake those who follow it."""
+    def record_event(
+        self,
+        event_type: str,
+        message: str,
+        stack: str = "",
+        *,
+        subject: str = "",
+        reason: str = "",
+        is_warning: bool = False,
+    ) -> None:
+        """Add one event to the history, wake those who follow it, and tell the listeners. The fields are `Event`'s.
+
+        An event whose subject is `PersistentVolume/NAME` is shown on that object by the cluster, too.
+        """
         with self._changed:
-            self._append(event_type, stack, message)
+            self._append(stack, Telling(event_type, message, reason, subject, is_warning))
 
     def events_after(self, sequence: int, timeout_seconds: float) -> tuple[Event, ...]:
         """Return the events after `sequence`, waiting for at least one up to the timeout; empty when none came."""
@@ -122,15 +171,40 @@ class StatusBoard:
             self._changed.wait_for(lambda: self._revision > revision, timeout_seconds)
             return self._revision
 
+    def history(self) -> tuple[Event, ...]:
+        """The events that are kept, oldest first: all but mere changes of a stack's state."""
+        with self._changed:
+            return tuple(self._kept)
+
     @property
     def last_sequence(self) -> int:
         """The number of the newest event, 0 when there is none."""
         with self._changed:
             return self._sequence
 
-    def _append(self, event_type: str, stack: str, message: str) -> None:
+    def _note_held(self, status: StackStatus) -> None:
+        if telling := find_held_telling(status):
+            self._held[status.name] = telling
+        elif status.state == "Ready":
+            self._held.pop(status.name, None)
+
+    def _append(self, stack: str, telling: Telling) -> None:
         self._sequence += 1
-        self._events.append(Event(self._sequence, render_time(self.clock()), event_type, stack, message))
+        event = Event(
+            self._sequence,
+            render_time(self._clock()),
+            telling.type,
+            stack,
+            telling.message,
+            telling.subject,
+            "Warning" if telling.is_warning else "Normal",
+            telling.reason,
+        )
+        self._events.append(event)
+        if event.type != STATE_CHANGED:
+            self._kept.append(event)
+            for listener in self._listeners:
+                listener(event)
         self._tell_change()
 
     def _tell_change(self) -> None:

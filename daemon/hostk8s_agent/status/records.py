@@ -13,11 +13,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.errors import AgentError
+from hostk8s_agent.status.history import (
+    HISTORY_SCHEMA,
+    RESERVED_AHEAD,
+    History,
+    load_history,
+    reserve_sequences,
+    save_events,
+)
 from hostk8s_agent.status.inventory import InventoryEntry, InventoryKey, find_past_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from hostk8s_agent.status.board import Event
 
 FORMAT_VERSION = 2
 DATABASE_NAME = "state.db"
@@ -71,6 +81,7 @@ class Records:
         self.path = folder / DATABASE_NAME
         self.damage = ""
         self._is_kept = is_kept
+        self._reserved = 0
         try:
             if is_kept:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,7 +116,7 @@ class Records:
             self._require_known(version)
             if not self._is_kept:
                 connection = _copy_into_memory(connection)
-            connection.executescript(_SCHEMA)
+            connection.executescript(_SCHEMA + HISTORY_SCHEMA)
             if version == 1:
                 _migrate_from_1(connection)
             connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
@@ -162,6 +173,34 @@ class Records:
         columns = "stack, kind, name, uid, recorded_at, unwanted_since"
         rows = self._connection.execute(f"SELECT {columns} FROM inventory").fetchall()  # noqa: S608 - constants
         return tuple(InventoryEntry(InventoryKey(stack, kind, name), *rest) for stack, kind, name, *rest in rows)
+
+    def load_history(self) -> History:
+        """Return what happened under earlier agents, and reserve the numbers of the first events of this one."""
+        history = load_history(self._connection)
+        try:
+            self._reserve(history.last_sequence + RESERVED_AHEAD)
+        except sqlite3.Error:
+            # A full disk: the first events that can be written reserve their numbers.
+            self._reserved = history.last_sequence
+        return history
+
+    def save_events(self, events: Sequence[Event]) -> None:
+        """Write events, and reserve more numbers where they come to an end. `events` are in order, never empty."""
+        if not self._is_kept:
+            return
+        last = events[-1].sequence
+        if last > self._reserved - RESERVED_AHEAD // 2:
+            self._reserve(last + RESERVED_AHEAD)
+        save_events(self._connection, events)
+
+    def release_sequences(self, last_sequence: int) -> None:
+        """Say that no number beyond this one was used: nobody records any more."""
+        self._reserve(last_sequence)
+
+    def _reserve(self, up_to: int) -> None:
+        if self._is_kept:
+            reserve_sequences(self._connection, up_to)
+        self._reserved = up_to
 
     def close(self) -> None:
         """Close the file. Idempotent."""
