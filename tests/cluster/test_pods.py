@@ -47,7 +47,7 @@ def test_pods_are_told_with_their_claims(connected: Any, person: Any) -> None:
 def test_a_running_pod_is_read_whole() -> None:
     """What pausing its containers takes: their ids, which of them run, and which mount the claim."""
     raw = manifest("pod", "claim")
-    raw["metadata"]["uid"] = "u"
+    raw["metadata"] |= {"uid": "u", "annotations": {"a": "b", "c": 1}}
     raw["spec"] |= {
         "nodeName": "node",
         "initContainers": [{"name": "init", "volumeDevices": [{"name": "data"}]}],
@@ -70,6 +70,7 @@ def test_a_running_pod_is_read_whole() -> None:
             ObservedContainer("db", "containerd://2", is_running=True, claims=("claim",)),
             ObservedContainer("side", "", is_running=False, claims=()),
         ),
+        {"a": "b"},
     )
 
 

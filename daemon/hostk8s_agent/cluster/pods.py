@@ -55,6 +55,9 @@ def parse_pod(raw: Mapping[str, Any]) -> ObservedPod | None:
             for kind in ("initContainers", "containers", "ephemeralContainers")
             for one in mappings(spec.get(kind))
         ),
+        annotations={
+            key: value for key, value in mapping(metadata.get("annotations")).items() if isinstance(value, str)
+        },
     )
 
 

@@ -76,7 +76,8 @@ class ObservedPod:
     """One pod as the API server has it at an instant; nobody mirrors pods.
 
     `phase` is Pending, Running, Succeeded, Failed or Unknown; `claims` are the names of all claims that the pod has as
-    volumes, sorted, whether a container mounts them or not; `node` is empty until it is scheduled.
+    volumes, sorted, whether a container mounts them or not; `node` is empty until it is scheduled; `annotations` are
+    those whose values are text.
     """
 
     namespace: str
@@ -86,6 +87,7 @@ class ObservedPod:
     phase: str
     claims: tuple[str, ...]
     containers: tuple[ObservedContainer, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:

@@ -1,0 +1,69 @@
+"""Who uses a stack's directories: PersistentVolume → claim → pods → the containers that mount it and run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hostk8s_agent.contract.naming import persistent_volume_name
+from hostk8s_agent.errors import AgentError
+from hostk8s_agent.plan.desired import ObjectKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hostk8s_agent.cluster.access import ClusterAccess
+    from hostk8s_agent.contract.model import Directory
+    from hostk8s_agent.plan.observed import ObservedContainer, ObservedPod
+
+# `<runtime>://<id>` (Kubernetes, ContainerStatus.containerID), with the ids that containerd's CRI plugin makes.
+_CONTAINER_ID: Final = re.compile("containerd://([0-9a-f]{64})")
+
+
+class RestError(AgentError):
+    """A stack could not be brought to rest, or not be woken. What it says becomes the snapshot's note."""
+
+    code = "RestFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class PodUse:
+    """One pod that uses a directory: `containers` are those that mount it and run, never empty."""
+
+    pod: ObservedPod
+    containers: tuple[ObservedContainer, ...]
+
+    @property
+    def name(self) -> str:
+        """The pod as people are told it."""
+        return f"{self.pod.namespace}/{self.pod.name}"
+
+
+def find_users(cluster: ClusterAccess, stack: str, directories: Sequence[Directory]) -> tuple[PodUse, ...]:
+    """Return the pods that use one of the directories now, sorted by name. Raises the `ClusterError` of a failure.
+
+    A pod that mounts the path itself (`hostPath`), past its PersistentVolume, is not found.
+    """
+    keys = [ObjectKey("PersistentVolume", persistent_volume_name(stack, one.name)) for one in directories]
+    claims: dict[str, set[str]] = {}
+    for claim in cluster.observe_claims(keys):
+        claims.setdefault(claim.namespace, set()).add(claim.name)
+    found = []
+    for namespace, names in sorted(claims.items()):
+        for pod in cluster.observe_pods(namespace):
+            using = tuple(one for one in pod.containers if one.is_running and not names.isdisjoint(one.claims))
+            if using:
+                found.append(PodUse(pod, using))
+    return tuple(found)
+
+
+def get_runtime_id(pod: ObservedPod, container: ObservedContainer) -> str:
+    """Return the id under which containerd knows the container. Raises `RestError` where another runtime has it."""
+    parts = _CONTAINER_ID.fullmatch(container.container_id)
+    if parts is None:
+        name = f"{pod.namespace}/{pod.name}"
+        raise RestError(
+            f"the container {container.name} of the pod {name} is not containerd's", hint="use quiesce: none"
+        )
+    return parts[1]
