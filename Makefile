@@ -20,7 +20,7 @@ test: $(VENV)/development testbed-install lint ## Install all that the tests nee
 
 .PHONY: test-unit
 test-unit: $(VENV)/development lint ## The quick subset that needs no Docker and no cluster
-	@$(BIN)/pytest -m "not engine and not cluster and not node" --cov --cov-report=term
+	@$(BIN)/pytest -m "not engine and not cluster and not node and not tools" --cov --cov-report=term
 
 .PHONY: lint
 lint: $(VENV)/development ## Style, types and layers

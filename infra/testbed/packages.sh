@@ -75,8 +75,20 @@ install_missing_packages() {
   release_services
 }
 
-# install_tools: what tests use besides the parts. strace makes system calls of the agent fail.
-install_tools() { command -v strace >/dev/null || install_packages strace; }
+# install_tools: what tests use besides the parts. strace makes system calls of the agent fail, chromium shows its page,
+# promtool judges its metrics and alert rules.
+install_tools() {
+  command -v strace >/dev/null || install_packages strace
+  find_tool chromium >/dev/null || install_packages chromium
+  find_tool promtool >/dev/null || with_lock cache/promtool unpack_from_package prometheus /usr/bin/promtool "$CACHE/debian/promtool"
+}
+
+# find_tool NAME: prints where it is; nothing when it is missing.
+find_tool() { command -v "$1" || command -v "$CACHE/debian/$1"; }
+
+print_tool() {
+  find_tool "$1" || fail "$1 is missing: get it with 'testbed install tools'"
+}
 
 # Debian starts the services of a package that it installs. A policy file that says no (and only ours) prevents that:
 # a second dockerd on the default socket would be one that `testbed down` may not stop.

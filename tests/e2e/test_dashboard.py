@@ -1,0 +1,178 @@
+"""The page in a real browser, on a real agent with its embedded default."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+]
+pytestmark = pytest.mark.tools
+PATIENCE_MILLISECONDS = 30_000
+MARKUP = "<img src=x onerror=window.pwned=1><script>window.pwned=1</script>"
+
+
+@pytest.fixture(scope="module")
+def chromium(testbed: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests of the page; each has a profile of its own in it."""
+    # The system's own: playwright's browsers are never downloaded.
+    program = testbed.run("tool", "chromium")
+    home = str(tmp_path_factory.mktemp("browser"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program, args=FLAGS, timeout=60_000, env={"HOME": home, "PATH": "/usr/bin:/bin"}
+        )
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A person with the page open: what the browser complains of, and whom it asks, is written down."""
+
+    def __init__(self, context: BrowserContext, site: Any) -> None:
+        self.complaints: list[str] = []
+        self.asked: set[str] = set()
+        self._site = site
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(PATIENCE_MILLISECONDS)
+        self.page.on("console", lambda message: self._note(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.asked.add(urlsplit(request.url).netloc))
+
+    def open(self) -> None:
+        """Open the page as the command does it, and mark it: a reload would lose the mark."""
+        printed = self._site.run("dashboard", "--no-browser")
+        assert printed.returncode == 0, printed.stderr
+        self.page.goto(printed.stdout.splitlines()[-1])
+        expect(self.page.locator("#verdict")).not_to_have_text("Asking the agent …", timeout=PATIENCE_MILLISECONDS)
+        self.page.evaluate("window.mark = 'the same page'")
+
+    def row(self, stack: str) -> Any:
+        """The stack's line."""
+        return self.page.locator(f'details[data-stack="{stack}"]')
+
+    def is_same_page(self) -> bool:
+        """Whether nothing has been loaded anew."""
+        return bool(self.page.evaluate("window.mark") == "the same page")
+
+    def _note(self, kind: str, text: str) -> None:
+        # Nobody answers while the agent is away, which the browser says for each question.
+        if kind in {"error", "warning"} and "ERR_CONNECTION_REFUSED" not in text and "ERR_INCOMPLETE" not in text:
+            self.complaints.append(text)
+
+
+@pytest.fixture
+def visitor(site: Any, chromium: Browser) -> Iterator[Visitor]:
+    """A visitor of the site's agent, which runs. A browser that complains, or asks anybody else, fails the test."""
+    # A port that no other agent on this machine asks for: it must be free again for the restart.
+    port = 10_000 + secrets.randbelow(20_000)
+    site.environment["HOSTK8S_AGENT_DASHBOARD_PORT"] = str(port)
+    site.start()
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    visitor = Visitor(context, site)
+    visitor.open()
+    yield visitor
+    assert visitor.complaints == []
+    assert visitor.asked == {f"127.0.0.1:{port}"}
+    context.close()
+
+
+def shows(locator: Any, words: str) -> None:
+    """Wait until it has the words."""
+    expect(locator).to_contain_text(words, timeout=PATIENCE_MILLISECONDS)
+
+
+def test_a_saved_contract_appears_by_itself_and_a_button_reconciles_it(
+    site: Any, visitor: Visitor, wait_until: Callable[..., None]
+) -> None:
+    """Without a reload: the empty page, the stack, its directory, its mistake, and what a click has put back."""
+    page = visitor.page
+    shows(page.locator("#stacks-empty"), "software/stacks/<stack>/hostk8s.storage.yaml")
+    site.save("sample")
+    shows(visitor.row("sample").locator("summary"), "Ready")
+    shows(page.locator("#verdict"), "The one stack is Ready")
+    page.keyboard.press("Tab")
+    visitor.row("sample").locator("summary").press("Enter")
+    shows(visitor.row("sample"), f"/mnt/pv/{site.prefix}/sample/one")
+    shows(visitor.row("sample"), "hostk8s-agent reconcile sample --wait")
+
+    directory: Path = site.root / "data/pv" / site.prefix / "sample/one"
+    directory.chmod(0o700)
+    visitor.row("sample").get_by_role("button", name="Reconcile", exact=True).click()
+    shows(page.locator("#note"), "sample was reconciled: Ready")
+    assert oct(directory.stat().st_mode) == "0o40750"
+
+    site.save("sample", size="lots")
+    shows(visitor.row("sample").locator("summary"), "Invalid")
+    shows(page.locator("#problems"), "QuantityInvalid")
+    shows(page.locator("#verdict"), "1 stack of 1 needs you")
+    (site.stacks / "sample/hostk8s.storage.yaml").unlink()
+    shows(visitor.row("sample").locator("summary"), "Removing")
+    assert visitor.is_same_page()
+    wait_until(lambda: site.stack("sample")["state"] == "Removing")
+
+
+def test_the_page_outlives_the_agent(site: Any, visitor: Visitor) -> None:
+    """It says that it has lost the agent, claims nothing, and comes back by itself with what is true then."""
+    page = visitor.page
+    site.save("sample")
+    shows(visitor.row("sample").locator("summary"), "Ready")
+    site.stop()
+    shows(page.locator("#banner"), "The agent does not answer.")
+    shows(page.locator("#verdict"), "Not known")
+    site.save("second")
+    site.start()
+    expect(page.locator("#banner")).to_be_hidden(timeout=PATIENCE_MILLISECONDS)
+    shows(visitor.row("second").locator("summary"), "Ready")
+    shows(page.locator("#verdict"), "All 2 stacks are Ready")
+    assert visitor.is_same_page()
+
+
+def test_contract_text_is_text(site: Any, visitor: Visitor) -> None:
+    """Markup in every field, and in the names of folders: shown as it was written, and nothing of it happens."""
+    for name in ("directory", "path", "size", "storage_class", "owner", "permissions"):
+        stack = f"with-{name.replace('_', '-')}"
+        site.save(stack, **{name: f"'{MARKUP}'"})
+        shows(visitor.row(stack).locator("summary"), "Invalid")
+    site.save("with-name", text=site.render("with-name").replace("name: with-name", f"name: '{MARKUP}'"))
+    site.save("<b onclick=1>", text=site.render("x"))
+    site.save("unknown", text=site.render("unknown") + f'"{MARKUP}": 1\n')
+    shows(visitor.row("unknown").locator("summary"), "Invalid")
+    page = visitor.page
+    for opened in page.locator("details.stack summary").all():
+        opened.click()
+    page.get_by_role("button", name="Show all").first.click()
+    shows(page.locator("main"), "<img src=x")
+    assert page.evaluate("window.pwned") is None
+    assert page.locator("main :is(img, script, b, iframe, style)").count() == 0
+
+
+def test_the_page_works_with_keys_alone_and_on_a_narrow_screen(site: Any, visitor: Visitor) -> None:
+    """Seven stacks at 360 px: nothing to the side, a filter by key, arrows between the lines."""
+    for number in range(7):
+        site.save(f"stack-{number}", path=f"/mnt/pv/{site.prefix}/{'long-' * 12}{number}")
+        shows(visitor.row(f"stack-{number}").locator("summary"), "Ready")
+    page = visitor.page
+    page.set_viewport_size({"width": 360, "height": 740})
+    visitor.row("stack-2").locator("summary").press("Enter")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.parentElement.dataset.stack") == "stack-3"
+    page.keyboard.press("/")
+    page.keyboard.type("-5")
+    expect(page.locator("details.stack:visible")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator("details.stack:visible")).to_have_count(7)
