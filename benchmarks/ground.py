@@ -167,6 +167,8 @@ class Ground:
             "KUBECONFIG": str(cluster.kubeconfig),
             "HOSTK8S_AGENT_VOLUME_NAME": volume.name,
             "HOSTK8S_AGENT_VOLUME_ACCESS": access,
+            # The volume goes away with the trial.
+            "HOSTK8S_AGENT_KEEP_VOLUME": "false",
             "HOSTK8S_AGENT_LOG_FORMAT": "json",
         }
 

@@ -16,6 +16,7 @@ from hostk8s_agent.cluster.manifests import ManifestFiles
 from hostk8s_agent.status.model import ClusterStatus, DockerStatus
 from hostk8s_agent.volume.connection import VolumeConnection
 from hostk8s_agent.volume.endpoint import EndpointSources
+from hostk8s_agent.volume.recognising import parse_remembered
 from hostk8s_agent.volume.state import VolumeOptions
 from hostk8s_agent.workspace import DEFAULT_CLUSTER_NAME, Workspace, read_environment_file, state_folder
 
@@ -35,8 +36,10 @@ MANIFESTS_FOLDER = Path("data/manifests")
 # out, and no stand-in ever takes their place.
 FACT_ENGINE = "docker.engine_id"
 FACT_CLUSTER = "cluster.uid"
+# The volume that this workspace used: another one in its place is a loss, also across a restart.
+FACT_VOLUME = "docker.volume"
 
-_AWAY = frozenset({"Unreachable", "Refused", "NoKubeconfig"})
+_AWAY = frozenset({"Unreachable", "Refused", "VolumeLost", "NoKubeconfig"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class Connections:
                 forced_access=settings.volume_access,
                 expects_docker=FACT_ENGINE in self._facts,
                 may_create_volume=may_create_volume,
+                remembered=parse_remembered(self._facts.get(FACT_VOLUME, ""), settings.volume_name),
+                keeps_volume=settings.keep_volume,
             ),
             sources=EndpointSources(
                 os.environ, Path.home(), settings.docker_endpoint or "", allows_remote=settings.allow_remote_docker
@@ -108,6 +113,10 @@ class Connections:
     def volume(self) -> VolumeAccess:
         """Return the way into the volume. Raises the `VolumeError` that says why there is none."""
         return self._volume.current_access()
+
+    def accept_volume_loss(self) -> bool:
+        """Begin anew in place of a lost volume; return whether there was a loss."""
+        return self._volume.accept_loss()
 
     def cluster(self) -> ClusterAccess:
         """Return what serves as the cluster."""
@@ -162,6 +171,8 @@ class Connections:
         state = self._volume.state()
         if state.state == "Connected":
             self._remember(FACT_ENGINE, state.engine_id)
+            if state.remembered is not None:
+                self._remember(FACT_VOLUME, state.remembered.render())
         self._reports.on_change("docker", state.state)
 
     def _on_cluster_change(self) -> None:

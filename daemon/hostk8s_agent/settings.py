@@ -49,6 +49,13 @@ class Settings(BaseSettings):
             "through a container that is created and never started."
         ),
     ] = "auto"
+    keep_volume: Annotated[
+        bool,
+        Field(
+            description="Whether a tiny container refers to the Docker volume, so that docker volume rm and prune "
+            "leave it. On: Kind mounts it in a way that the engine does not count."
+        ),
+    ] = True
     docker_endpoint: Annotated[
         str | None,
         Field(description="The engine, as unix:///path or tcp://host. Unset: DOCKER_HOST, the context, known sockets."),

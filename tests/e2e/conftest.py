@@ -54,6 +54,8 @@ class Site:
             "NO_COLOR": "1",
             "PYTHONFAULTHANDLER": "1",
             "HOSTK8S_AGENT_LOG_FORMAT": "json",
+            # The volume goes away with the test.
+            "HOSTK8S_AGENT_KEEP_VOLUME": "false",
         }
         self._wait_until = wait_until
         self._agent: subprocess.Popen[bytes] | None = None

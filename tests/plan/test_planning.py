@@ -169,6 +169,13 @@ def test_without_docker_directories_wait_and_their_volumes_with_them(desired: De
     assert [action.key for action in plan.objects] == [STORAGE_CLASS]
 
 
+def test_a_lost_volume_waits_for_a_person(desired: DesiredState, in_place: InPlace) -> None:
+    """What is lost does not come back by waiting: the directories are held back, and so are their volumes."""
+    lost = Problem("VolumeLost", "the volume is gone", "decide")
+    plan = plan_stack(desired, replace(in_place(), directories=lost))
+    assert [(one.problem, one.is_waiting) for one in plan.blocked] == [(lost, False), (lost, False)]
+
+
 def test_without_a_cluster_objects_wait_and_directories_are_made(desired: DesiredState) -> None:
     """What can be done is done."""
     away = Problem("ClusterUnreachable", "the cluster is away", "start it")

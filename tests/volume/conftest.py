@@ -16,12 +16,15 @@ import pytest
 from tests.conftest import Testbed
 
 from hostk8s_agent.volume.access import AccessKind
+from hostk8s_agent.volume.connection import VolumeConnection
 from hostk8s_agent.volume.direct import DirectAccess
-from hostk8s_agent.volume.endpoint import DockerEndpoint
+from hostk8s_agent.volume.endpoint import DockerEndpoint, EndpointSources
 from hostk8s_agent.volume.engine import NODE_LABEL, Engine
 from hostk8s_agent.volume.helper_container import HelperContainerAccess
 from hostk8s_agent.volume.helper_life import HelperPlace, remove_helpers
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
+from hostk8s_agent.volume.reference import remove_reference
+from hostk8s_agent.volume.state import Pace, VolumeOptions
 from hostk8s_agent.volume.tools import find_node_image
 
 BUSYBOX_IMAGE = "hostk8s.local/busybox:1"
@@ -218,3 +221,63 @@ def proxy(engine: str, tmp_path: Path) -> Iterator[EngineProxy]:
         yield made
     finally:
         made.stop()
+
+
+QUICK = Pace(check_seconds=0.2, look_seconds=0.05)
+
+
+class Observed:
+    """A connection under test and the states it went through."""
+
+    connection: VolumeConnection
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+
+    def note(self) -> None:
+        """Called by the connection at each change."""
+        self.states.append(self.connection.state().state)
+
+    def reaches(self, state: str) -> Callable[[], bool]:
+        """A condition: the connection is in this state."""
+        return lambda: self.connection.state().state == state
+
+
+Connect = Callable[..., Observed]
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> VolumeOptions:
+    """A volume that does not exist yet, and a host directory."""
+    name = f"volume-test-{secrets.token_hex(6)}"
+    return VolumeOptions(name, tmp_path / "pv", f"workspace-{name}", "hostk8s-test")
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[Connect]:
+    """Start connections on an empty machine: no variables, an empty home, no sockets but those given."""
+    running: list[VolumeConnection] = []
+
+    def start(
+        options: VolumeOptions, *, pace: Pace = QUICK, sockets: tuple[Path, ...] = (), **variables: str
+    ) -> Observed:
+        sources = EndpointSources(variables, tmp_path / "home", sockets=sockets)
+        observed = Observed()
+        observed.connection = VolumeConnection(options, sources=sources, on_change=observed.note, pace=pace)
+        running.append(observed.connection)
+        observed.connection.start()
+        return observed
+
+    yield start
+    for connection in running:
+        connection.stop()
+
+
+@pytest.fixture
+def volume(docker: Engine, options: VolumeOptions) -> Iterator[str]:
+    """The volume's name; whatever has it is removed after the test."""
+    yield options.volume_name
+    remove_helpers(docker, HelperPlace(options.workspace, options.volume_name))
+    remove_reference(docker, options.volume_name)
+    if docker.find_volume(options.volume_name) is not None:
+        docker.client.remove_volume(options.volume_name, force=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,75 +17,16 @@ import pytest
 
 from hostk8s_agent.errors import VolumeError
 from hostk8s_agent.plan.actions import CreateDirectory
-from hostk8s_agent.volume.connection import VolumeConnection
-from hostk8s_agent.volume.endpoint import EndpointSources
 from hostk8s_agent.volume.engine import Engine
 from hostk8s_agent.volume.errors import EngineChangedError, EngineUnreachableError
-from hostk8s_agent.volume.helper_life import HelperPlace, remove_helpers
-from hostk8s_agent.volume.state import ForcedAccess, Pace, VolumeOptions
+from hostk8s_agent.volume.state import Pace, VolumeOptions
 
 if TYPE_CHECKING:
     from tests.volume.conftest import EngineProxy, OwnVolume
 
+from tests.volume.conftest import Connect
+
 WaitUntil = Callable[..., None]
-
-QUICK = Pace(check_seconds=0.2, look_seconds=0.05)
-
-
-class Observed:
-    """A connection under test and the states it went through."""
-
-    connection: VolumeConnection
-
-    def __init__(self) -> None:
-        self.states: list[str] = []
-
-    def note(self) -> None:
-        """Called by the connection at each change."""
-        self.states.append(self.connection.state().state)
-
-    def reaches(self, state: str) -> Callable[[], bool]:
-        """A condition: the connection is in this state."""
-        return lambda: self.connection.state().state == state
-
-
-Connect = Callable[..., Observed]
-
-
-@pytest.fixture
-def options(tmp_path: Path) -> VolumeOptions:
-    """A volume that does not exist yet, and a host directory."""
-    name = f"volume-test-{secrets.token_hex(6)}"
-    return VolumeOptions(name, tmp_path / "pv", f"workspace-{name}", "hostk8s-test")
-
-
-@pytest.fixture
-def connect(tmp_path: Path) -> Iterator[Connect]:
-    """Start connections on an empty machine: no variables, an empty home, no sockets but those given."""
-    running: list[VolumeConnection] = []
-
-    def start(
-        options: VolumeOptions, *, pace: Pace = QUICK, sockets: tuple[Path, ...] = (), **variables: str
-    ) -> Observed:
-        sources = EndpointSources(variables, tmp_path / "home", sockets=sockets)
-        observed = Observed()
-        observed.connection = VolumeConnection(options, sources=sources, on_change=observed.note, pace=pace)
-        running.append(observed.connection)
-        observed.connection.start()
-        return observed
-
-    yield start
-    for connection in running:
-        connection.stop()
-
-
-@pytest.fixture
-def volume(docker: Engine, options: VolumeOptions) -> Iterator[str]:
-    """The volume's name; whatever has it is removed after the test."""
-    yield options.volume_name
-    remove_helpers(docker, HelperPlace(options.workspace, options.volume_name))
-    if docker.find_volume(options.volume_name) is not None:
-        docker.client.remove_volume(options.volume_name, force=True)
 
 
 def write_context(home: Path, name: str, url: str) -> None:
@@ -160,14 +100,14 @@ def test_a_command_that_only_looks_creates_no_volume(
 def test_the_probe_for_the_mountpoint_leaves_nothing(
     connect: Connect, options: VolumeOptions, engine: str, docker: Engine, volume: str, wait_until: WaitUntil
 ) -> None:
-    """Choosing the way in leaves no volume but the workspace's, and nothing in it."""
+    """Choosing the way in leaves no volume but the workspace's, and nothing in it but its ID."""
     observed = connect(options, DOCKER_HOST=engine)
     wait_until(observed.reaches("Connected"))
     filters = {"label": f"hostk8s.io/workspace={options.workspace}"}
     assert not docker.client.volumes(filters=filters)["Volumes"]
     found = docker.find_volume(volume)
     assert found is not None
-    assert list(Path(found.mountpoint).iterdir()) == []
+    assert [one.name for one in Path(found.mountpoint).iterdir()] == [".hostk8s-agent"]
 
 
 @pytest.mark.engine
@@ -361,24 +301,6 @@ def test_another_engine_behind_the_endpoint_is_refused_until_the_restart(
     never.wait(0.5)
     assert proxy.accepted == asked
     assert docker.find_volume(volume) is None
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize("forced", ["direct", "helper-container"])
-def test_a_volume_that_is_removed_is_made_again_and_never_in_silence(
-    connect: Connect, options: VolumeOptions, volume: str, docker: Engine, wait_until: WaitUntil, forced: ForcedAccess
-) -> None:
-    """The connection is lost, says so, and comes back with a warning that stays."""
-    observed = connect(replace(options, forced_access=forced), DOCKER_HOST=docker.endpoint.url)
-    wait_until(observed.reaches("Connected"))
-    observed.connection.current_access().observe_directories(["/mnt/pv/a"])
-    remove_helpers(docker, HelperPlace(options.workspace, volume))
-    docker.client.remove_volume(volume)
-    wait_until(lambda: observed.states == ["Connected", "Unreachable", "Connected"])
-    problem = observed.connection.state().problem
-    assert problem is not None
-    assert problem.code == "VolumeReplaced"
-    assert docker.find_volume(volume) is not None
 
 
 @pytest.mark.engine

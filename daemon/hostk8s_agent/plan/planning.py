@@ -77,7 +77,9 @@ def _plan_directory(
     if conflict := limits.lost_conflicts.get(desired.name):
         return BlockedAction(desired.path, conflict, directory=desired.name)
     if isinstance(observed.directories, Problem):
-        return BlockedAction(desired.path, observed.directories, directory=desired.name, is_waiting=True)
+        # What is lost does not come back by waiting.
+        is_waiting = observed.directories.code != "VolumeLost"
+        return BlockedAction(desired.path, observed.directories, directory=desired.name, is_waiting=is_waiting)
     found = observed.directories[desired.path]
     if found.kind == "absent":
         return CreateDirectory(desired.path, desired.uid, desired.gid, desired.mode, "it does not exist")

@@ -96,7 +96,7 @@ class AgentInfo:
 
 @dataclass(frozen=True, slots=True)
 class DockerStatus:
-    """Docker: `state` is Connected, Connecting, Unreachable, Refused or Absent (the host directory serves).
+    """Docker: `state` is Connected, Connecting, Unreachable, Refused, VolumeLost or Absent (the host directory serves).
 
     `access` is direct, helper-container or host-directory, empty while there is none.
     """

@@ -22,7 +22,7 @@ from hostk8s_agent.volume.errors import (
     EngineChangedError,
     EngineFailedError,
     EngineUnreachableError,
-    VolumeGoneError,
+    VolumeLostError,
 )
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
 from hostk8s_agent.volume.link import DockerLink
@@ -77,7 +77,7 @@ class VolumeConnection:
         self._endpoint: DockerEndpoint | None = None
         self._pinned: DockerEndpoint | None = None
         self._pinned_id = ""
-        self._warning: Problem | None = None
+        self._remembered = options.remembered
         self._is_stopping = False
         self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="volume-connection", daemon=True)
@@ -100,8 +100,7 @@ class VolumeConnection:
         with self._lock:
             if self._access is not None:
                 return self._access
-            # A copy: an error raised in many threads would collect all their tracebacks.
-            raise type(self._error)(self._error.message, hint=self._error.hint)
+            raise self._copy_error()
 
     def current_nodes(self) -> ClusterNodes:
         """Return the way to the cluster's nodes in the engine. Raises the `VolumeError` that says why there is none."""
@@ -110,7 +109,16 @@ class VolumeConnection:
                 return self._nodes
             if self._access is not None:
                 raise EngineUnreachableError("no Docker engine is in use", hint="nothing to do")
-            raise type(self._error)(self._error.message, hint=self._error.hint)
+            raise self._copy_error()
+
+    def accept_loss(self) -> bool:
+        """Begin anew with whatever has the volume's name, or make it; return whether a loss was there to accept."""
+        with self._lock:
+            if self._state.state != "VolumeLost":
+                return False
+            self._remembered = None
+        self._waker.wake()
+        return True
 
     def state(self) -> DockerState:
         """Return the state at this instant."""
@@ -122,6 +130,10 @@ class VolumeConnection:
         """When the connection's thread last turned, on the monotonic clock, in seconds."""
         return self._heartbeat
 
+    def _copy_error(self) -> VolumeError:
+        # An error raised in many threads would collect all their tracebacks.
+        return type(self._error)(self._error.message, hint=self._error.hint)
+
     def _run(self) -> None:
         if self._options.backend == "host-directory":
             self._serve_host_directory()
@@ -132,12 +144,8 @@ class VolumeConnection:
             except Exception:
                 # A supervisor that dies of an engine's odd answer would leave the agent blind for good.
                 log.exception(TURN_FAILED)
-                self._publish_failure(
-                    EngineFailedError(
-                        "the Docker engine gave an answer that the agent does not understand",
-                        hint="see the agent's log",
-                    )
-                )
+                message = "the Docker engine gave an answer that the agent does not understand"
+                self._publish_failure(EngineFailedError(message, hint="see the agent's log"))
                 self._wait_for_change(self._describe_situation(), self._backoff.next_seconds())
         if (access := self._forget_access()) is not None:
             access.close()
@@ -172,7 +180,9 @@ class VolumeConnection:
 
     def _connect(self, endpoint: DockerEndpoint) -> DockerLink:
         self._endpoint = endpoint
-        link = DockerLink(endpoint, self._options, pinned_id=self._pinned_id, report_loss=lambda _: self._waker.wake())
+        options = replace(self._options, remembered=self._remembered)
+        link = DockerLink(endpoint, options, pinned_id=self._pinned_id, report_loss=lambda _: self._waker.wake())
+        self._remembered = link.remembered
         self._pinned, self._pinned_id = endpoint, link.identity.engine_id
         self._backoff.reset()
         return link
@@ -182,7 +192,7 @@ class VolumeConnection:
         checks = 0
         self._nodes = link.nodes
         try:
-            self._publish("Connected", link.access, identity=link.identity, problem=self._warning)
+            self._publish("Connected", link.access, identity=link.identity)
             while not self._is_stopping:
                 self._wait(link.tripwire, self._pace.check_seconds)
                 if not self._is_stopping:
@@ -190,8 +200,6 @@ class VolumeConnection:
                     link.check(identifies=checks % self._pace.identify_every == 0)
         except VolumeError as error:
             self._nodes = None
-            if isinstance(error, VolumeGoneError):
-                self._remember_loss(error)
             self._publish_failure(error)
             link.abandon()
         except BaseException:
@@ -200,13 +208,6 @@ class VolumeConnection:
         else:
             self._forget_access()
             link.close()
-
-    def _remember_loss(self, error: VolumeGoneError) -> None:
-        self._warning = Problem(
-            code="VolumeReplaced",
-            message=f"{error.message}; what has its name now is a new one",
-            hint="restore its directories from a snapshot if they held anything; this warning ends with the next start",
-        )
 
     def _serve_absence(self) -> None:
         if self._options.backend == "auto" and not self._options.expects_docker:
@@ -233,12 +234,13 @@ class VolumeConnection:
 
     def _publish_failure(self, error: VolumeError) -> None:
         """Publish that there is no engine. A host directory that serves goes on serving until an engine answers."""
-        if self.state().state == "Absent" and not isinstance(error, _REFUSALS):
+        state: ConnectionState = "VolumeLost" if isinstance(error, VolumeLostError) else "Unreachable"
+        state = "Refused" if isinstance(error, _REFUSALS) else state
+        if self.state().state == "Absent" and state == "Unreachable":
             return
         with self._lock:
             self._error = error
-        refused = isinstance(error, _REFUSALS)
-        self._publish("Refused" if refused else "Unreachable", None, problem=error.problem)
+        self._publish(state, None, problem=error.problem)
 
     def _publish(
         self,
@@ -249,8 +251,7 @@ class VolumeConnection:
         problem: Problem | None = None,
     ) -> None:
         with self._lock:
-            former, self._access = self._access, access
-            before = self._state
+            former, self._access, before = self._access, access, self._state
             endpoint = self._endpoint if state != "Absent" else None
             after = replace(
                 before,
@@ -261,6 +262,7 @@ class VolumeConnection:
                 engine_id=identity.engine_id if identity else before.engine_id,
                 version=identity.version if identity else before.version,
                 problem=problem,
+                remembered=self._remembered,
             )
             is_changed = after.summary != before.summary
             self._state = after if after.state == before.state else replace(after, since=self._clock())
@@ -272,12 +274,12 @@ class VolumeConnection:
             self._on_change()
 
     def _describe_situation(self) -> object:
-        """What a failed attempt depended on and a cheap look can see: endpoints, and their socket files."""
+        """What a failed attempt depended on and a cheap look can see: endpoints, their sockets, an accepted loss."""
         try:
             endpoints = (self._pinned,) if self._pinned else list_endpoints(self._sources)
         except VolumeError as error:
             return error.message
-        return tuple((endpoint, endpoint.sign_socket()) for endpoint in endpoints)
+        return self._remembered, *((endpoint, endpoint.sign_socket()) for endpoint in endpoints)
 
     def _wait_for_change(self, situation: object, limit_seconds: float | None) -> None:
         """Return when the situation is another one, the limit is over or the agent stops."""

@@ -57,13 +57,15 @@ class EngineVolume:
     """A volume as the engine has it.
 
     `mountpoint` is a path on the engine's machine, which need not be this one. `is_plain` says that it is a
-    directory there at any time: of the `local` driver, without options that would mount something.
+    directory there at any time: of the `local` driver, without options that would mount something. `created_at` is
+    the engine's RFC 3339 text.
     """
 
     name: str
     mountpoint: str
     is_plain: bool
     volume_id: str
+    created_at: str = ""
 
 
 class Engine:
@@ -226,4 +228,5 @@ def _parse_volume(answer: Mapping[str, Any]) -> EngineVolume:
         mountpoint=str(answer.get("Mountpoint") or ""),
         is_plain=answer.get("Driver") == "local" and not answer.get("Options"),
         volume_id=str((answer.get("Labels") or {}).get(VOLUME_ID_LABEL, "")),
+        created_at=str(answer.get("CreatedAt") or ""),
     )

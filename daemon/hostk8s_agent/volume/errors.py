@@ -8,6 +8,7 @@ VolumeError
 ├── EndpointRefusedError      the endpoint is one that the agent does not talk to
 ├── ContextUnknownError       the chosen Docker context does not exist or is broken
 ├── VolumeGoneError           the volume was removed, or is another one now          retryable
+├── VolumeLostError           the volume that held the workspace's data is gone      retryable
 ├── AccessImpossibleError     the way in that the settings force cannot be used
 ├── HelperGoneError           the helper container was removed by someone            retryable
 ├── AccessClosedError         the way in was given up meanwhile                      retryable
@@ -73,6 +74,13 @@ class VolumeGoneError(VolumeError):
     """The volume was removed while the agent used it; what has its name now, if anything, is another one."""
 
     code = "VolumeGone"
+    retryable = True
+
+
+class VolumeLostError(VolumeError):
+    """The volume that held this workspace's data is gone: a person decides, and nothing is made in its place."""
+
+    code = "VolumeLost"
     retryable = True
 
 

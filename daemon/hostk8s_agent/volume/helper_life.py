@@ -180,7 +180,7 @@ class HelperContainer:
     def _create(self, role: str, name: str | None) -> str:
         self._require_same_volume()
         with translated(f"make the helper container for the volume {self._place.volume}"):
-            self._require_image()
+            require_image(self._engine)
             client = self._engine.client
             host_config = client.create_host_config(network_mode="none")
             host_config["Mounts"] = [self._mount()]
@@ -206,12 +206,14 @@ class HelperContainer:
             "VolumeOptions": {"NoCopy": True},
         }
 
-    def _require_image(self) -> None:
-        client = self._engine.client
-        try:
-            client.inspect_image(f"{EMPTY_IMAGE}:{EMPTY_IMAGE_TAG}")
-        except docker.errors.ImageNotFound:
-            client.import_image_from_data(_render_empty_tar(), repository=EMPTY_IMAGE, tag=EMPTY_IMAGE_TAG)
+
+def require_image(engine: Engine) -> None:
+    """Import the empty image unless the engine has it."""
+    client = engine.client
+    try:
+        client.inspect_image(f"{EMPTY_IMAGE}:{EMPTY_IMAGE_TAG}")
+    except docker.errors.ImageNotFound:
+        client.import_image_from_data(_render_empty_tar(), repository=EMPTY_IMAGE, tag=EMPTY_IMAGE_TAG)
 
 
 def remove_helpers(engine: Engine, place: HelperPlace) -> None:

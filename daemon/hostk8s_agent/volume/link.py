@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.volume.choosing import AccessRequest, DockerAccess, open_access
@@ -12,6 +13,9 @@ from hostk8s_agent.volume.errors import EngineChangedError, VolumeGoneError
 from hostk8s_agent.volume.helper_container import HelperContainerAccess
 from hostk8s_agent.volume.helper_life import HelperPlace
 from hostk8s_agent.volume.nodes import ClusterNodes
+from hostk8s_agent.volume.recognising import RememberedVolume, build_lost_error, recognise
+from hostk8s_agent.volume.reference import VolumeReference
+from hostk8s_agent.volume.tools import find_node_image
 
 if TYPE_CHECKING:
     import socket
@@ -42,9 +46,7 @@ class DockerLink:
             self.identity: EngineIdentity = self._engine.identify()
             self._pinned_id = pinned_id or self.identity.engine_id
             self._require_pinned(self.identity)
-            self.volume: EngineVolume = self._engine.require_volume(
-                options.volume_name, may_create=options.may_create_volume
-            )
+            self.volume: EngineVolume = self._find_or_create_volume()
             request = AccessRequest(
                 place=HelperPlace(options.workspace, options.volume_name),
                 cluster_name=options.cluster_name,
@@ -55,6 +57,10 @@ class DockerLink:
                 report_loss=report_loss,
             )
             self.access = open_access(self._engine, request)
+            self.remembered: RememberedVolume = recognise(
+                self.access, self._describe_volume(), options.remembered, may_write=options.may_create_volume
+            )
+            self._reference = self._open_reference()
         except BaseException:
             self.abandon()
             raise
@@ -73,6 +79,8 @@ class DockerLink:
         self._require_volume()
         if isinstance(self.access, DirectAccess):
             self.access.verify_root()
+        if self._reference is not None:
+            self._reference.ensure(improves=identifies)
 
     def require_same_volume(self) -> None:
         """Raise unless the pinned engine answers and has the volume that it had."""
@@ -93,6 +101,40 @@ class DockerLink:
             self.access.close()
         self._close_tripwire()
         self._engine.close()
+
+    def _find_or_create_volume(self) -> EngineVolume:
+        name, remembered = self._options.volume_name, self._options.remembered
+        if remembered is None:
+            return self._engine.require_volume(name, may_create=self._options.may_create_volume)
+        if (found := self._engine.find_volume(name)) is not None:
+            return found
+        raise build_lost_error(name, "there is none of its name", self.identity.engine_id, remembered)
+
+    def _describe_volume(self) -> RememberedVolume:
+        """What the engine says of the volume now."""
+        volume = self.volume
+        inode = Path(volume.mountpoint).stat().st_ino if isinstance(self.access, DirectAccess) else 0
+        return RememberedVolume(
+            name=volume.name,
+            marker="",
+            engine_id=self.identity.engine_id,
+            volume_id=volume.volume_id,
+            created_at=volume.created_at,
+            mountpoint=volume.mountpoint,
+            root_inode=inode,
+        )
+
+    def _open_reference(self) -> VolumeReference | None:
+        if not (self._options.keeps_volume and self._options.may_create_volume):
+            return None
+        reference = VolumeReference(
+            self._engine,
+            self.volume.name,
+            find_image=lambda: find_node_image(self._engine, self._options.cluster_name),
+            require_same_volume=self.require_same_volume,
+        )
+        reference.ensure(improves=True)
+        return reference
 
     def _has_tripped(self) -> bool:
         if self._tripwire is None:
@@ -127,10 +169,10 @@ class DockerLink:
         if found is None:
             raise VolumeGoneError(
                 f"the Docker volume {name} was removed while the agent used it",
-                hint="if that was not meant, restore its directories from a snapshot",
+                hint="see what to do: hostk8s-agent status",
             )
         if (found.volume_id, found.mountpoint) != (self.volume.volume_id, self.volume.mountpoint):
             raise VolumeGoneError(
                 f"the Docker volume {name} was removed and made again while the agent used it",
-                hint="if that was not meant, restore its directories from a snapshot",
+                hint="see what to do: hostk8s-agent status",
             )

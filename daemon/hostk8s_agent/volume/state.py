@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.volume.access import AccessKind
+    from hostk8s_agent.volume.recognising import RememberedVolume
 
-ConnectionState = Literal["Connecting", "Connected", "Unreachable", "Refused", "Absent"]
-"""Absent: there is no Docker here, and the host directory serves."""
+ConnectionState = Literal["Connecting", "Connected", "Unreachable", "Refused", "VolumeLost", "Absent"]
+"""VolumeLost: the volume that held the workspace's data is gone, and a person decides what is to be done.
+Absent: there is no Docker here, and the host directory serves."""
 
 Backend = Literal["auto", "docker", "host-directory"]
 ForcedAccess = Literal["auto", "direct", "helper-container"]
@@ -25,8 +27,8 @@ class DockerState:
 
     `endpoint` is the engine's URL and `origin` who named it, both empty while none is known; `engine_id` and
     `version` are of the engine last talked to. `access` is None unless the state is Connected or Absent.
-    `problem` says what is wrong; while Connected it is a warning (the volume is a new one). `since` is when the
-    state began, in UTC.
+    `problem` says what is wrong. `since` is when the state began, in UTC. `remembered` is the volume in use, or the
+    one last used; None before the first.
     """
 
     state: ConnectionState
@@ -38,6 +40,7 @@ class DockerState:
     engine_id: str = ""
     version: str = ""
     problem: Problem | None = None
+    remembered: RememberedVolume | None = None
 
     @property
     def summary(self) -> object:
@@ -52,7 +55,9 @@ class VolumeOptions:
     `workspace` is the workspace's identity (the label of what we make in the engine). `backend` auto takes the
     host directory only where there is no Docker at all and `expects_docker`, which says that this workspace used
     Docker before, is False. `may_create_volume` False is for commands that only look:
-    a missing volume is a problem then.
+    a missing volume is a problem then. `remembered` is the volume that this workspace used, None when it used none:
+    another one in its place is a loss. `keeps_volume` says whether a container refers to the volume, so that the
+    engine does not let go of it.
     """
 
     volume_name: str
@@ -63,6 +68,8 @@ class VolumeOptions:
     forced_access: ForcedAccess = "auto"
     expects_docker: bool = False
     may_create_volume: bool = True
+    remembered: RememberedVolume | None = None
+    keeps_volume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
