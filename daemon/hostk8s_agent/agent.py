@@ -21,6 +21,7 @@ from hostk8s_agent.metrics.collecting import Sources
 from hostk8s_agent.metrics.exposition import AgentMetrics
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.controller import Controller
+from hostk8s_agent.reconcile.holdings import Holdings
 from hostk8s_agent.reconcile.interest import InterestIndex
 from hostk8s_agent.reconcile.inventory import Inventory
 from hostk8s_agent.reconcile.measuring import UsageMeter
@@ -73,10 +74,11 @@ class Agent:
         )
         self._interest = InterestIndex()
         self._inventory = Inventory(records.load_inventory(), self._recorder.record_inventory)
+        facts = records.load_facts()
         self._connections = Connections(
             workspace,
             settings,
-            records.load_facts(),
+            facts,
             ConnectionReports(self._on_connection, self._on_object, self._recorder.record_fact),
             may_create_volume=not only_plans,
         )
@@ -97,6 +99,7 @@ class Agent:
                 board=self._board,
                 interest=self._interest,
                 inventory=self._inventory,
+                holdings=Holdings(facts, self._recorder.record_fact),
                 on_recorded=self._recorder.record,
                 on_forgotten=self._forget,
                 on_affected=self._enqueue,

@@ -63,7 +63,9 @@ def test_a_claim_is_seen_with_the_volume_that_it_is_bound_to(
     volume = person.volume("a")
     key = ObjectKey("PersistentVolume", volume["metadata"]["name"])
     person.apply(person.storage_class(), volume, person.claim("c", key.name))
-    expected = ObservedClaim("default", f"{person.prefix}-c", "Bound", key.name, person.prefix)
+    expected = ObservedClaim(
+        "default", f"{person.prefix}-c", "Bound", key.name, person.prefix, ("ReadWriteOnce",), "1Gi"
+    )
 
     wait_until(lambda: connected.connection.observe_claims([key]) == (expected,), "the claim is seen to be bound")
     wait_until(lambda: connected.observe(volume).phase == "Bound", "the volume is seen to be bound")

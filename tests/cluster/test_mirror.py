@@ -140,7 +140,7 @@ def test_another_clusters_mirror_begins_empty() -> None:
 
     assert mirror.find_objects([KEY]) == {}
     assert (mirror.find_claims_of_volume("a"), mirror.find_claims_of_class("sc")) == ((), ())
-    assert mirror.observe_claim(("ns", "c"), claim("c")) == set()
+    assert mirror.observe_claim(("ns", "c"), claim("c", "b")) == {ObjectKey("PersistentVolume", "b")}
 
 
 def test_claims_are_found_by_the_volume_and_the_class_that_they_name() -> None:
@@ -158,11 +158,14 @@ def test_claims_are_found_by_the_volume_and_the_class_that_they_name() -> None:
 
 
 def test_a_claim_is_news_for_the_volume_that_is_reserved_for_it() -> None:
-    """A claim that is made again concerns the Released volume of its predecessor."""
+    """A claim that is made again concerns the Released volume of its predecessor, and whoever has its class."""
     mirror = Mirror()
     mirror.observe_object(volume(5, claim="ns/c"))
+    waiting = ObjectKey("StorageClass", "sc")
 
-    assert {KEY} == mirror.observe_claim(("ns", "c"), claim("c"))
+    assert {KEY, waiting} == mirror.observe_claim(("ns", "c"), claim("c"))
+    assert {KEY, waiting} == mirror.observe_claim(("ns", "c"), claim("c", "a"))
+    assert {KEY} == mirror.observe_claim(("ns", "c"), None)
 
 
 def test_an_object_is_observed_without_its_managed_fields_but_with_their_managers() -> None:

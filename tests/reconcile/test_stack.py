@@ -14,6 +14,7 @@ from hostk8s_agent.plan.actions import ApplyObject, CreateDirectory, DirectoryAc
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedDirectory, ObservedObject, ObservedPod
 from hostk8s_agent.reconcile.contracts import ContractBook
+from hostk8s_agent.reconcile.holdings import Holdings
 from hostk8s_agent.reconcile.interest import InterestIndex
 from hostk8s_agent.reconcile.inventory import Inventory
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
@@ -104,6 +105,17 @@ class FakeCluster:
         assert stack
         return {key: self.objects[key] for key in keys if key in self.objects}
 
+    cluster_uid: str = "cluster-1"
+
+    def find_claim(self, namespace: str, name: str) -> ObservedClaim | None:
+        assert namespace
+        assert name
+        return None
+
+    def observe_claims_of_class(self, storage_class: str) -> tuple[ObservedClaim, ...]:
+        assert storage_class
+        return ()
+
     def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
         assert keys is not None
         return ()
@@ -144,6 +156,7 @@ class Bench:
         self.forgotten: list[str] = []
         self.affected: list[str] = []
         self.interest = InterestIndex()
+        self.facts: dict[str, str] = {}
         self.inventory = Inventory((), lambda _key, _entry: None, clock=lambda: self.now)
         # Far after any file's change time: nothing is still settling.
         self.now = 4_000_000_000.0
@@ -160,6 +173,7 @@ class Bench:
                 board=self.board,
                 interest=self.interest,
                 inventory=self.inventory,
+                holdings=Holdings(self.facts, self.facts.__setitem__),
                 on_recorded=self._record,
                 on_forgotten=self.forgotten.append,
                 on_affected=self.affected.extend,

@@ -22,6 +22,16 @@ class ClusterAccess(Protocol):
     def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
         """Return the claims that are bound to, or ask by name for, one of these PersistentVolumes."""
 
+    @property
+    def cluster_uid(self) -> str:
+        """What tells this cluster from its successor, empty where there is none."""
+
+    def find_claim(self, namespace: str, name: str) -> ObservedClaim | None:
+        """Return a claim by its name, None when there is none. Raises `ClusterError` as `observe_objects`."""
+
+    def observe_claims_of_class(self, storage_class: str) -> tuple[ObservedClaim, ...]:
+        """Return the claims that name a StorageClass, sorted. Raises `ClusterError` as `observe_objects`."""
+
     def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
         """Ask for the pods of a namespace, sorted by name. One request; raises the `ClusterError` of its failure."""
 

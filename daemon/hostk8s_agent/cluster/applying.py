@@ -106,7 +106,9 @@ class Applier:
         elif action.adopts_from is not None:
             version = _adopt(client, action)
         else:
-            version = None if self._is_ours(action) else action.resource_version
+            # A claimRef that was applied before is sent as it was observed: not over one that changed meanwhile.
+            has_claim = "claimRef" in action.manifest.get("spec", {})
+            version = None if self._is_ours(action) and not has_claim else action.resource_version
         raw = client.send(
             Request(
                 "apply",

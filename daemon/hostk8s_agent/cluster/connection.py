@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import structlog
 
 from hostk8s_agent.cluster.applying import Applier
+from hostk8s_agent.cluster.claims import ClaimsInMirror
 from hostk8s_agent.cluster.connecting import Connector
 from hostk8s_agent.cluster.errors import (
     ClusterAnswerError,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.cluster.kubeconfig import KubeconfigSource
     from hostk8s_agent.plan.actions import ApplyObject
     from hostk8s_agent.plan.desired import ObjectKey
-    from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject, ObservedPod
+    from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ _CONNECTING = Problem(
 _STOP_SECONDS = 2.0
 
 
-class ClusterConnection:
+class ClusterConnection(ClaimsInMirror):
     """Keeps a connection to the cluster that the kubeconfig names, and answers from a mirror of it.
 
     Implements `ClusterAccess`. It can be started before the cluster, or the kubeconfig, exists. `on_change` is
@@ -135,12 +136,6 @@ class ClusterConnection:
         self._require_session()
         return self._mirror.find_objects(keys)
 
-    def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
-        """Return the claims that are bound to, or ask by name for, one of these PersistentVolumes."""
-        self._require_session()
-        volumes = sorted(key.name for key in set(keys) if key.kind == "PersistentVolume")
-        return tuple(claim for name in volumes for claim in self._mirror.find_claims_of_volume(name))
-
     def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
         """Ask the server for the pods of a namespace. Raises a `ClusterError`."""
         return list_pods(self._require_session().client, namespace)
@@ -156,6 +151,11 @@ class ClusterConnection:
         if any(isinstance(one, (ClusterUnreachableError, ClusterUnauthenticatedError)) for one in outcomes):
             session.doubt()
         return outcomes
+
+    @property
+    def cluster_uid(self) -> str:
+        """What tells this cluster from its successor, empty before the first connection."""
+        return self._state.uid
 
     def _require_session(self) -> Session:
         session = self._session

@@ -62,6 +62,20 @@ class ManifestFiles:
             found = self._load(stack)
         return {key: _observe(key, found[key]) for key in keys if key in found}
 
+    @property
+    def cluster_uid(self) -> str:
+        """None: files are no cluster."""
+        return ""
+
+    def find_claim(self, namespace: str, name: str) -> None:
+        """None: there are no claims without a cluster."""
+        del namespace, name
+
+    def observe_claims_of_class(self, storage_class: str) -> tuple[ObservedClaim, ...]:
+        """None: there are no claims without a cluster."""
+        del storage_class
+        return ()
+
     def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
         """Return no claims: files have none."""
         del keys

@@ -71,6 +71,12 @@ class Mirror:
         """Return the claims that are bound to the PersistentVolume or ask for it by name, sorted."""
         return self._find_claims(self._claims_by_volume, volume)
 
+    def find_claim(self, namespace: str, name: str) -> ObservedClaim | None:
+        """Return the claim, None when there is none."""
+        with self._lock:
+            entry = self._claims.get((namespace, name))
+            return entry[0] if entry is not None else None
+
     def find_claims_of_class(self, storage_class: str) -> tuple[ObservedClaim, ...]:
         """Return the claims that name the StorageClass, sorted."""
         return self._find_claims(self._claims_by_class, storage_class)
@@ -138,7 +144,10 @@ class Mirror:
             return set() if self._note(key, found.resource_version) else {key}
 
     def observe_claim(self, key: ClaimKey, entry: ClaimEntry | None) -> set[ObjectKey]:
-        """Take in a watch event of a claim; return the PersistentVolumes that it refers to or did."""
+        """Take in a watch event of a claim; return the PersistentVolumes that it refers to or did.
+
+        Besides the StorageClass of one that has, or had, no volume yet.
+        """
         with self._lock:
             return set() if self._claims.get(key) == entry else self._store_claim(key, entry)
 
@@ -193,6 +202,7 @@ class Mirror:
     def _store_claim(self, key: ClaimKey, entry: ClaimEntry | None) -> set[ObjectKey]:
         before = self._claims.pop(key, None)
         volumes = set(self._volumes_by_claim.get("/".join(key), ()))
+        classes = {one[0].storage_class for one in (before, entry) if one is not None and not one[0].volume_name}
         if before is not None:
             _discard(self._claims_by_volume, before[0].volume_name, key)
             _discard(self._claims_by_class, before[0].storage_class, key)
@@ -202,7 +212,10 @@ class Mirror:
             self._claims_by_volume.setdefault(entry[0].volume_name, set()).add(key)
             self._claims_by_class.setdefault(entry[0].storage_class, set()).add(key)
             volumes.add(entry[0].volume_name)
-        return {ObjectKey("PersistentVolume", name) for name in volumes if name}
+        # A claim that waits for a volume concerns whoever has one of its class.
+        return {ObjectKey("PersistentVolume", name) for name in volumes if name} | {
+            ObjectKey("StorageClass", name) for name in classes if name
+        }
 
 
 def _is_same(one: ObservedObject, other: ObservedObject) -> bool:

@@ -47,12 +47,15 @@ def parse_claim(resource: Resource, raw: object) -> tuple[ObservedClaim, str]:
     metadata = _require_metadata(resource, raw)
     body = cast("Mapping[str, Any]", raw)
     spec = mapping(body.get("spec"))
+    modes = spec.get("accessModes")
     claim = ObservedClaim(
         namespace=text(metadata.get("namespace")),
         name=metadata["name"],
         phase=text(mapping(body.get("status")).get("phase")),
         volume_name=text(spec.get("volumeName")),
         storage_class=text(spec.get("storageClassName")),
+        access_modes=tuple(sorted(text(one) for one in modes)) if isinstance(modes, list) else (),
+        requested=text(mapping(mapping(spec.get("resources")).get("requests")).get("storage")),
     )
     return claim, metadata["resourceVersion"]
 

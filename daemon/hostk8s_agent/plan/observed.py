@@ -48,13 +48,23 @@ class FieldManager:
 
 @dataclass(frozen=True, slots=True)
 class ObservedClaim:
-    """A PersistentVolumeClaim that refers to one of our objects. `phase` is Pending, Bound or Lost."""
+    """A PersistentVolumeClaim. `phase` is Pending, Bound or Lost.
+
+    `volume_name` is empty until it has a volume or names one; `requested` is the storage that it asks for, a quantity.
+    """
 
     namespace: str
     name: str
     phase: str
     volume_name: str
     storage_class: str
+    access_modes: tuple[str, ...] = ()
+    requested: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """Namespace and name, as a PersistentVolume's claim is told."""
+        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

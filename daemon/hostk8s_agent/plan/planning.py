@@ -17,6 +17,7 @@ from hostk8s_agent.plan.actions import (
 )
 from hostk8s_agent.plan.differing import diff_directory, diff_object, immutable_fields
 from hostk8s_agent.plan.ownership import find_adoptable_manager, find_other_workspace, is_ours, render_managers
+from hostk8s_agent.plan.reserving import keep_claim, reserve_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,13 +34,15 @@ class Constraints:
     PersistentVolume; `informed` are problems that hold nothing back. `may_set_owner` is False where an ordinary
     user's host directory stands in for the volume. `living_workspaces` are the paths of other workspaces that
     exist on this machine: what says that it belongs to one of them is theirs; what names a path that is gone is
-    taken over, because a checkout may be moved.
+    taken over, because a checkout may be moved. `reservations` maps the name of a PersistentVolume that is made anew
+    to the claim (`namespace/name`) that it is kept for, because that claim held it before.
     """
 
     lost_conflicts: Mapping[str, Problem] = field(default_factory=dict)
     informed: tuple[Problem, ...] = ()
     may_set_owner: bool = True
     living_workspaces: frozenset[str] = frozenset()
+    reservations: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_stack(desired: DesiredState, observed: ObservedState, constraints: Constraints | None = None) -> Plan:
@@ -123,13 +126,21 @@ def _plan_object(
         return BlockedAction(_subject(desired.key), observed.objects, directory=desired.directory, is_waiting=True)
     found = observed.objects.get(desired.key)
     if found is None:
-        return ApplyObject(desired.key, desired.manifest, "it does not exist", directory=desired.directory)
+        return _plan_creation(desired, limits)
     if found.is_terminating:
         return _blocked(desired, _explain_terminating(found), is_waiting=True)
     workspace = find_other_workspace(desired, found)
     if workspace in limits.living_workspaces:
         return _blocked(desired, _explain_other_workspace(found, workspace))
     return _plan_existing(desired, found)
+
+
+def _plan_creation(desired: DesiredObject, limits: Constraints) -> ApplyObject:
+    manifest, reason = desired.manifest, "it does not exist"
+    if claim := limits.reservations.get(desired.key.name):
+        manifest = reserve_for(manifest, claim)
+        reason = f"{reason}; it is reserved for the claim {claim}, which held it before"
+    return ApplyObject(desired.key, manifest, reason, directory=desired.directory)
 
 
 def _plan_existing(desired: DesiredObject, found: ObservedObject) -> ApplyObject | BlockedAction | None:
@@ -147,7 +158,7 @@ def _plan_existing(desired: DesiredObject, found: ObservedObject) -> ApplyObject
     reason = _explain_drift(drift) if adopts_from is None else f"{adopts_from} made it; it is adopted"
     return ApplyObject(
         key=desired.key,
-        manifest=desired.manifest,
+        manifest=keep_claim(desired.manifest, found),
         reason=reason,
         drift=drift,
         uid=found.uid,

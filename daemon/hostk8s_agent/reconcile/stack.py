@@ -17,6 +17,7 @@ from hostk8s_agent.plan.observed import ObservedObject, ObservedState
 from hostk8s_agent.plan.ownership import find_other_workspaces, is_ours
 from hostk8s_agent.plan.planning import Constraints, plan_stack
 from hostk8s_agent.reconcile.controller import RunResult
+from hostk8s_agent.reconcile.holdings import Holdings, explain_reservations
 from hostk8s_agent.status.board import StatusBoard, render_time
 from hostk8s_agent.status.describing import Failure, StackFacts, describe_gone, describe_invalid, describe_stack
 from hostk8s_agent.workspace import STACKS_FOLDER
@@ -48,7 +49,7 @@ class Reports:
     """Whom a run tells what.
 
     `interest` gets the objects that the stack has an interest in, so that their changes bring a run; `inventory` what
-    was seen in place for the stack, and what of it the contract asks for;
+    was seen in place for the stack, and what of it the contract asks for; `holdings` who holds its volumes;
     `on_recorded` each status or contract text that changed, with the text of the contract in force;
     `on_forgotten` a stack of which nothing is left; `on_affected` the other stacks whose conflicts may have changed;
     `on_planned` what a run is about to do, `on_apply_failed` the code of each action's failure.
@@ -57,6 +58,7 @@ class Reports:
     board: StatusBoard
     interest: InterestIndex
     inventory: Inventory
+    holdings: Holdings
     on_recorded: Callable[[StackStatus, bytes], None]
     on_forgotten: Callable[[str], None]
     on_affected: Callable[[Iterable[str]], None]
@@ -182,6 +184,7 @@ class StackReconciler:
         self._reports.inventory.settle(status.name, wanted)
         seen: dict[Applied, str] = {("Directory", path): "" for path in paths if path in held}
         if not isinstance(observed.objects, Problem):
+            self._reports.holdings.record(observed.objects, self._backends.cluster())
             seen |= {
                 (key.kind, key.name): found.uid
                 for key, found in observed.objects.items()
@@ -194,9 +197,18 @@ class StackReconciler:
         return Constraints(
             living_workspaces=frozenset(filter(_is_living_workspace, find_other_workspaces(desired, observed))),
             lost_conflicts={one.directory: one.problem for one in conflicts if one.is_blocked},
-            informed=tuple(one.problem for one in conflicts if not one.is_blocked),
+            informed=(
+                *(one.problem for one in conflicts if not one.is_blocked),
+                *explain_reservations(observed, self._backends.cluster),
+            ),
+            reservations=self._find_reservations(desired, observed),
             may_set_owner=self._may_set_owner(),
         )
+
+    def _find_reservations(self, desired: DesiredState, observed: ObservedState) -> Mapping[str, str]:
+        if isinstance(observed.objects, Problem):
+            return {}
+        return self._reports.holdings.find_reservations(desired, observed.objects, self._backends.cluster())
 
     def _may_set_owner(self) -> bool:
         try:

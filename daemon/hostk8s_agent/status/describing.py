@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hostk8s_agent.contract.quantities import parse_quantity
 from hostk8s_agent.errors import Problem
 from hostk8s_agent.plan.desired import ObjectKey
+from hostk8s_agent.plan.reserving import is_reserved
 from hostk8s_agent.status.model import DirectoryStatus, PartState, StackState, StackStatus, VolumeStatus
 
 if TYPE_CHECKING:
@@ -170,15 +171,19 @@ def _describe_volume(
         state, message = "Blocked" if is_failed else "Pending", f"its phase is {observed.phase or 'not set yet'}"
     elif state == "Ready" and any(one.key == desired.key for one in facts.remaining.objects):
         state, message = "Pending", "a change is not applied yet"
+    awaited = observed.claim if observed is not None and is_reserved(observed) else ""
+    if awaited and state == "Ready":
+        message = f"reserved for the claim {awaited}, which has not come"
     return VolumeStatus(
         name=desired.key.name,
         directory=desired.directory or "",
         phase=observed.phase if observed else "",
         storage_class=spec["storageClassName"],
         capacity=spec["capacity"]["storage"],
-        claim=observed.claim if observed else "",
+        claim=observed.claim if observed and not awaited else "",
         state=state,
         message=message,
+        reserved_for=awaited,
     )
 
 

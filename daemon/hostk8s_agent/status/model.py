@@ -45,7 +45,8 @@ class DirectoryStatus:
 class VolumeStatus:
     """One PersistentVolume: `phase` is Kubernetes' (or `Manifest` without a cluster), `claim` `namespace/name`.
 
-    `phase` is empty while the object does not exist; `claim` is empty while nobody holds the volume.
+    `phase` is empty while the object does not exist; `claim` is empty while nobody holds the volume. `reserved_for` is
+    the claim that it is kept for, and that has not come, because it held the volume before.
     """
 
     name: str
@@ -56,6 +57,7 @@ class VolumeStatus:
     claim: str
     state: PartState
     message: str = ""
+    reserved_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
