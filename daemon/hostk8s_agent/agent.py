@@ -240,7 +240,7 @@ class Agent:
         self._take_in(scan)
         self._scanned.set()
         self._controller.start()
-        self._enqueue(stack.name for stack in self._board.stacks())
+        self._controller.enqueue((stack.name for stack in self._board.stacks()), is_urgent=False)
         self._phase = "Running"
         log.info("agent.started", stacks=len(scan.files))
 
@@ -272,7 +272,8 @@ class Agent:
         return self._watcher.is_expected(stack)
 
     def _on_object(self, key: ObjectKey) -> None:
-        self._enqueue(self._interest.stacks_of(key))
+        # Behind what a person waits for: a cold start of a thousand stacks brings a change of phase for each volume.
+        self._controller.enqueue(self._interest.stacks_of(key), is_urgent=False)
 
     def _on_connection(self, name: str, state: str) -> None:
         self._board.record_event(f"{name}.state", state)
