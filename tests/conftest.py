@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from reliability_page import record_row, render_line
 ROOT = Path(__file__).parent.parent
 TESTBED = ROOT / "infra/testbed/testbed"
 DEADLINE_SECONDS = 30.0
+# Whoever runs the tests in the background has SIGINT ignored, and so would every command that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # As it was before any test changed it: the testbed keeps its state where the person who started it has it.
 _ENVIRONMENT = dict(os.environ)
 
