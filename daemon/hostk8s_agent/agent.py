@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hostk8s_agent import __version__
-from hostk8s_agent.connections import ConnectionReports, Connections
+from hostk8s_agent.connections import ConnectionReports, Connections, find_past_where
 from hostk8s_agent.control.errors import UnknownStackError
 from hostk8s_agent.metrics.collecting import Sources
 from hostk8s_agent.metrics.exposition import AgentMetrics
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.controller import Controller
+from hostk8s_agent.reconcile.drift import DriftLedger, Memory
 from hostk8s_agent.reconcile.holdings import Holdings
 from hostk8s_agent.reconcile.interest import InterestIndex
 from hostk8s_agent.reconcile.inventory import Inventory
@@ -91,6 +92,7 @@ class Agent:
             is_expected=self._is_expected,
             holders=find_holders({name: record.status for name, record in self._remembered.items()}),
         )
+        memory = Memory(self._remembered, find_past_where(facts))
         self._reconciler = StackReconciler(
             workspace,
             self._book,
@@ -100,6 +102,7 @@ class Agent:
                 interest=self._interest,
                 inventory=self._inventory,
                 holdings=Holdings(facts, self._recorder.record_fact),
+                drift=DriftLedger(workspace, self._board, self._connections.find_where, memory),
                 on_recorded=self._recorder.record,
                 on_forgotten=self._forget,
                 on_affected=self._enqueue,

@@ -55,6 +55,11 @@ class ConnectionReports:
     on_fact: Callable[[str, str], None]
 
 
+def find_past_where(facts: Mapping[str, str]) -> dict[str, str]:
+    """Return what `Connections.find_where` said when an earlier agent was last connected to both."""
+    return {"volume": facts.get(FACT_ENGINE, ""), "cluster": facts.get(FACT_CLUSTER, "")}
+
+
 class Connections:
     """The ways to the volume and to the cluster. `start` and `stop` once each; the rest from any thread."""
 
@@ -121,6 +126,10 @@ class Connections:
     def cluster(self) -> ClusterAccess:
         """Return what serves as the cluster."""
         return self._manifests if self._has_no_cluster() else self._cluster
+
+    def find_where(self) -> dict[str, str]:
+        """What tells this `volume` and this `cluster` from others of the same name; empty for a stand-in."""
+        return {"volume": self._volume.state().engine_id, "cluster": self.cluster_status().uid}
 
     def is_connecting(self) -> bool:
         """Whether either is still being tried for the first time."""

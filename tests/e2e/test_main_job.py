@@ -94,6 +94,20 @@ def test_drift_of_objects_is_put_right_without_a_save(real_site: Any, cluster: A
     real_site._wait_until(
         lambda: cluster.get("pv", name)["metadata"]["labels"]["hostk8s.stack"] == stack, "the label is back"
     )
+    real_site._wait_until(lambda: real_site.stack(stack)["drift"], "the drift is shown")
+    [drift] = real_site.stack(stack)["drift"]
+    assert drift | {"at": ""} == {
+        "object": f"PersistentVolume/{name}",
+        "field": "metadata.labels.hostk8s.stack",
+        "desired": stack,
+        "observed": "other",
+        "manager": "kubectl-label",
+        "at": "",
+    }
+    assert "kubectl-label" in real_site.run("status", stack).stdout
+    assert f"{name}: metadata.labels.hostk8s.stack was changed to other by kubectl-label" in (
+        real_site.run("events", "--stack", stack).stdout
+    )
     uid = cluster.get("pv", name)["metadata"]["uid"]
     # How long the deletion itself takes is the volume controller's business (its finalizer), not ours.
     cluster.kubectl("delete", "pv", name, "--wait=false")

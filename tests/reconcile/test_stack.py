@@ -14,6 +14,7 @@ from hostk8s_agent.plan.actions import ApplyObject, CreateDirectory, DirectoryAc
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedDirectory, ObservedObject, ObservedPod
 from hostk8s_agent.reconcile.contracts import ContractBook
+from hostk8s_agent.reconcile.drift import DriftLedger, Memory
 from hostk8s_agent.reconcile.holdings import Holdings
 from hostk8s_agent.reconcile.interest import InterestIndex
 from hostk8s_agent.reconcile.inventory import Inventory
@@ -146,9 +147,11 @@ class FakeCluster:
 class Bench:
     """A workspace with a reconciler on a fake volume and a fake cluster."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, memory: Memory | None = None) -> None:
         self.workspace = Workspace(root)
-        self.workspace.stacks_root.mkdir(parents=True)
+        self.workspace.stacks_root.mkdir(parents=True, exist_ok=True)
+        self.memory = memory
+        self.where = {"volume": "engine", "cluster": "uid"}
         self.volume: FakeVolume | VolumeError = FakeVolume()
         self.cluster: FakeCluster | ClusterError = FakeCluster()
         self.board = StatusBoard()
@@ -174,6 +177,9 @@ class Bench:
                 interest=self.interest,
                 inventory=self.inventory,
                 holdings=Holdings(self.facts, self.facts.__setitem__),
+                drift=DriftLedger(
+                    self.workspace, self.board, lambda: dict(self.where), self.memory, clock=lambda: self.now
+                ),
                 on_recorded=self._record,
                 on_forgotten=self.forgotten.append,
                 on_affected=self.affected.extend,

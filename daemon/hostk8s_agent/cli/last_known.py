@@ -108,6 +108,7 @@ def _describe_contract(name: str, contract: Contract, file: str, known: Document
     rendered: Document = render_json(told)
     # What was wrong when an agent last looked is wrong still, as far as anyone knows.
     rendered["problems"] = list(past.get("problems", ()))
+    rendered["drift"] = list(past.get("drift", ()))
     return rendered
 
 

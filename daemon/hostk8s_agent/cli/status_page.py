@@ -71,8 +71,27 @@ def render_stack_page(document: Document, screen: Screen) -> list[str]:
     ):
         if rows:
             lines += ["", *render_table(headers, rows, screen)]
+    lines += _render_drift(stack.get("drift", ()), screen)
     lines += _render_problems([*stack["problems"], *document["problems"]], screen)
     return lines
+
+
+def _render_drift(drift: Sequence[Document], screen: Screen) -> Iterator[str]:
+    """Give a row for each change that somebody made and that was put back, the newest first."""
+    rows = [
+        [
+            Cell(one["at"]),
+            Cell(one["field"]),
+            Cell("-" if one["observed"] is None else one["observed"]),
+            Cell(one["desired"]),
+            Cell(one["manager"] or "-"),
+            Cell(one["object"]),
+        ]
+        for one in reversed(drift)
+    ]
+    if rows:
+        yield ""
+        yield from render_table(("PUT BACK", "FIELD", "FOUND", "AGAIN", "CHANGED BY", "OBJECT"), rows, screen)
 
 
 def _render_head(document: Document, screen: Screen) -> Iterator[str]:

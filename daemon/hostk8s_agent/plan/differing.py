@@ -68,6 +68,11 @@ def diff_object(desired: DesiredObject, observed: ObservedObject) -> tuple[Drift
     return tuple(sorted(drift, key=lambda one: one.field))
 
 
+def render_fields(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return every field of a manifest with its value, named and rendered as in `Drift`."""
+    return {".".join(path): _render_value(value) for path, value, _ in _pairs(manifest, {}, ())}
+
+
 def immutable_fields(drift: Sequence[Drift]) -> tuple[Drift, ...]:
     """Return those differences that the API server will not let anyone change in place."""
     immutable = {".".join(path) for path in _IMMUTABLE}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from hostk8s_agent.status.inventory import InventoryKind
+    from hostk8s_agent.status.model import StackStatus
 
 Applied = tuple["InventoryKind", str]
 """A kind and a name (or path)."""
@@ -139,3 +140,12 @@ def object_key(entry: InventoryEntry) -> ObjectKey:
     """Return the object that an entry is of; not for a directory's."""
     assert entry.key.kind != "Directory"  # noqa: S101 - the caller's choice of entries
     return ObjectKey(entry.key.kind, entry.key.name)
+
+
+def find_held(status: StackStatus) -> list[str]:
+    """Return the paths and PersistentVolumes that were seen in place for the stack."""
+    return [
+        *(directory.path for directory in status.directories if directory.state == "Ready"),
+        # A name that another stack has won shows that stack's volume: it is blocked here, and not held.
+        *(volume.name for volume in status.volumes if volume.phase and volume.state != "Blocked"),
+    ]

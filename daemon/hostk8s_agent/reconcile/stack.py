@@ -18,6 +18,7 @@ from hostk8s_agent.plan.ownership import find_other_workspaces, is_ours
 from hostk8s_agent.plan.planning import Constraints, plan_stack
 from hostk8s_agent.reconcile.controller import RunResult
 from hostk8s_agent.reconcile.holdings import Holdings, explain_reservations
+from hostk8s_agent.reconcile.inventory import find_held
 from hostk8s_agent.status.board import StatusBoard, render_time
 from hostk8s_agent.status.describing import Failure, StackFacts, describe_gone, describe_invalid, describe_stack
 from hostk8s_agent.workspace import STACKS_FOLDER
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.reconcile.contracts import ContractBook, LoadedContract
+    from hostk8s_agent.reconcile.drift import DriftLedger
     from hostk8s_agent.reconcile.interest import InterestIndex
     from hostk8s_agent.reconcile.inventory import Applied, Inventory
     from hostk8s_agent.status.model import StackStatus
@@ -49,7 +51,8 @@ class Reports:
     """Whom a run tells what.
 
     `interest` gets the objects that the stack has an interest in, so that their changes bring a run; `inventory` what
-    was seen in place for the stack, and what of it the contract asks for; `holdings` who holds its volumes;
+    was seen in place for the stack, and what of it the contract asks for; `holdings` who holds its volumes; `drift`
+    what a run is to put right, and has;
     `on_recorded` each status or contract text that changed, with the text of the contract in force;
     `on_forgotten` a stack of which nothing is left; `on_affected` the other stacks whose conflicts may have changed;
     `on_planned` what a run is about to do, `on_apply_failed` the code of each action's failure.
@@ -59,6 +62,7 @@ class Reports:
     interest: InterestIndex
     inventory: Inventory
     holdings: Holdings
+    drift: DriftLedger
     on_recorded: Callable[[StackStatus, bytes], None]
     on_forgotten: Callable[[str], None]
     on_affected: Callable[[Iterable[str]], None]
@@ -116,7 +120,8 @@ class StackReconciler:
         self._reports.interest.record(stack, (one.key for one in desired.objects))
         observed = self._observe(desired)
         constraints = self._constraints(desired, observed)
-        plan = plan_stack(desired, observed, constraints)
+        screening = self._reports.drift.screen(stack, plan_stack(desired, observed, constraints))
+        plan = screening.plan
         self._reports.on_planned(plan)
         failures: tuple[Failure, ...] = ()
         remaining = plan
@@ -126,7 +131,7 @@ class StackReconciler:
                 self._reports.on_apply_failed(failure.problem.code)
             # Ready is said of what was seen, never of what was merely sent.
             observed = self._observe(desired)
-            remaining = plan_stack(desired, observed, constraints)
+            remaining = screening.hold(plan_stack(desired, observed, constraints))
             log.info(
                 "reconcile.finished",
                 directories=len(plan.directories),
@@ -135,25 +140,26 @@ class StackReconciler:
                 failures=len(failures),
                 duration_seconds=round(time.perf_counter() - started, 4),
             )
-        status = describe_stack(
-            StackFacts(
-                desired=desired,
-                observed=observed,
-                remaining=remaining,
-                failures=failures,
-                contract_problems=loaded.problems,
-                file=self._file(stack),
-                reconciled_at=self._now(),
-            )
+        facts = StackFacts(
+            desired=desired,
+            observed=observed,
+            remaining=remaining,
+            failures=failures,
+            contract_problems=loaded.problems,
+            file=self._file(stack),
+            reconciled_at=self._now(),
         )
+        status = replace(describe_stack(facts), drift=self._reports.drift.settle(facts, screening))
         self._take_stock(desired, observed, status)
         self._show(status, loaded.text)
         is_unfinished = bool(remaining.directories or remaining.objects) and not failures
-        return RunResult(is_failed=is_unfinished or any(one.is_retryable for one in failures))
+        is_failed = is_unfinished or any(one.is_retryable for one in failures)
+        return RunResult(is_failed, requeue_after_seconds=self._reports.drift.seconds_until(screening))
 
     def _reconcile_absent(self, stack: str) -> RunResult:
         """Say what is left of a stack whose contract is gone: its objects and its data are kept."""
         self._reports.inventory.settle(stack, ())
+        self._reports.drift.forget(stack)
         before = self._reports.board.stack(stack)
         if before is None:
             return RunResult()
@@ -176,7 +182,7 @@ class StackReconciler:
 
     def _take_stock(self, desired: DesiredState, observed: ObservedState, status: StackStatus) -> None:
         """Remember what was seen in place for the stack, and that the stack holds it."""
-        held = _held(status)
+        held = find_held(status)
         self._reports.on_affected(self._book.record_holder(status.name, held))
         paths = [directory.path for directory in desired.directories]
         wanted: set[Applied] = {("Directory", path) for path in paths}
@@ -289,12 +295,3 @@ def _failure(subject: str, error: AgentError) -> Failure:
 
 def _is_living_workspace(path: str) -> bool:
     return (Path(path) / STACKS_FOLDER).is_dir()
-
-
-def _held(status: StackStatus) -> list[str]:
-    """The paths and PersistentVolumes that were seen in place for the stack."""
-    return [
-        *(directory.path for directory in status.directories if directory.state == "Ready"),
-        # A name that another stack has won shows that stack's volume: it is blocked here, and not held.
-        *(volume.name for volume in status.volumes if volume.phase and volume.state != "Blocked"),
-    ]

@@ -61,8 +61,24 @@ class VolumeStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftStatus:
+    """One change that somebody made and that was put back at `at`.
+
+    `object` is `Kind/name` or a directory's path; `field` a dotted path, or `existence` where it was removed;
+    `observed` is None where the field was absent; `manager` is the field manager that the API server names, else empty.
+    """
+
+    object: str
+    field: str
+    desired: str
+    observed: str | None
+    manager: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class StackStatus:
-    """One stack. `file` is its contract, relative to the workspace; `problems` worst first."""
+    """One stack. `file` is its contract, relative to the workspace; `problems` worst first; `drift` newest last."""
 
     name: str
     file: str
@@ -72,6 +88,7 @@ class StackStatus:
     directories: tuple[DirectoryStatus, ...] = ()
     volumes: tuple[VolumeStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
+    drift: tuple[DriftStatus, ...] = ()
 
     def as_unseen(self, message: str) -> StackStatus:
         """This status as it was known before, with nothing claimed of what was not seen since."""
@@ -147,7 +164,7 @@ class AgentStatus:
     problems: tuple[Problem, ...] = ()
 
 
-_Value = TypeVar("_Value", DirectoryStatus, VolumeStatus, Problem)
+_Value = TypeVar("_Value", DirectoryStatus, VolumeStatus, Problem, DriftStatus)
 
 
 def render_json(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
@@ -172,6 +189,7 @@ def parse_stack_status(document: Mapping[str, Any]) -> StackStatus:
         directories=tuple(_parse(DirectoryStatus, one) for one in document.get("directories", ())),
         volumes=tuple(_parse(VolumeStatus, one) for one in document.get("volumes", ())),
         problems=tuple(_parse(Problem, one) for one in document.get("problems", ())),
+        drift=tuple(_parse(DriftStatus, one) for one in document.get("drift", ())),
         **{
             name: document[_camel_case(name)]
             for name in ("name", "file", "state", "message", "last_reconciled_at")
