@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Length = Literal["short", "full", "soak"]
-Statistic = Literal["p50", "p95", "max", "sum"]
+Statistic = Literal["p50", "p95", "max", "mean"]
 
 FAILURES_TOLD = 5
 PROGRESS_SECONDS = 15.0
@@ -66,15 +66,15 @@ class Measure:
         """Return for instance `settled after p95 1.2 s (p50 0.9 s, limit 2 s)`."""
         value = self._value
         words = f"{label} {self.statistic} {render(value, self.unit)}"
-        rest = [] if self.statistic in ("p50", "sum") else [f"p50 {render(self.samples.median, self.unit)}"]
+        rest = [] if self.statistic in ("p50", "mean") else [f"p50 {render(self.samples.median, self.unit)}"]
         if self.limit is not None:
             rest.append(f"{'limit' if value <= self.limit else 'MISSES the limit'} {render(self.limit, self.unit)}")
         return f"{words} ({', '.join(rest)})" if rest else words
 
     @property
     def _value(self) -> float:
-        if self.statistic == "sum":
-            return sum(self.samples.values)
+        if self.statistic == "mean":
+            return sum(self.samples.values) / len(self.samples.values)
         return self.samples.quantile({"p50": 0.5, "p95": 0.95, "max": 1.0}[self.statistic])
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.watch.conftest import Watched
 
+    from reliability import Row
+
 
 def _save_in_place(path: Path) -> None:
     path.write_text("in place")
@@ -283,3 +285,45 @@ def test_a_linked_folder_is_watched_from_the_moment_it_is_linked(root: Path, wat
     assert watched.settled() == ["linked/a", "linked/a"]
     (root / "linked").unlink()
     assert watched.settled() == ["linked/a"] * 3
+
+
+SAVES = (
+    _save_in_place,
+    _save_in_pieces,
+    _append,
+    _rename_over,
+    _save_like_vim,
+    _save_like_vs_code,
+    _save_like_jetbrains,
+    _save_like_emacs,
+    _save_with_sed,
+    _unlink_and_create,
+)
+
+
+@pytest.mark.fault(
+    "W4",
+    "vim, VS Code, JetBrains, Emacs, `sed -i`, `git checkout`, in place, in pieces, by rename",
+    holds="one reconcile a save, no destroy and re-create",
+    target="≤ 1.2 reconciles a save",
+    short=2,
+    full=20 * len(SAVES),
+)
+def test_a_save_is_one_reconcile(row: Row, root: Path, watch: Callable[..., Watched]) -> None:
+    """However the tool writes: the stack is told once, with its contract in place, and no other stack is."""
+    seen: list[bool] = []
+    contract = root / "foundation/airflow" / CONTRACT_NAME
+    watched = watch(root, after_telling=lambda _stack: seen.append(contract.exists())).start()
+    for trial in row.trials():
+        with trial as number:
+            watched.told.clear()
+            seen.clear()
+            write_contract(root, "foundation/airflow")
+            watched.settled()
+            watched.told.clear()
+            seen.clear()
+            SAVES[number % len(SAVES)](contract)
+            told = watched.settled()
+            assert set(told) == {"foundation/airflow"}, told
+            assert all(seen), "a run began while the contract was not there"
+            row.measure("runs of one save", len(told), limit=1.2, statistic="mean")

@@ -9,6 +9,7 @@ at the same path, and so has another inode.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -134,5 +135,7 @@ def find_lock_holder(workspace: Workspace, environment: Mapping[str, str] = os.e
 
 
 def _write_words(descriptor: int, words: bytes) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, words, 0)
+    # The lock holds without them: a full disk neither keeps the agent from its work nor from its end.
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, words, 0)
