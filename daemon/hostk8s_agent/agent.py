@@ -19,6 +19,7 @@ from hostk8s_agent.connections import ConnectionReports, Connections, find_past_
 from hostk8s_agent.control.errors import UnknownStackError
 from hostk8s_agent.metrics.collecting import Sources
 from hostk8s_agent.metrics.exposition import AgentMetrics
+from hostk8s_agent.reconcile.care import CareSources, VolumeCare
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.controller import Controller
 from hostk8s_agent.reconcile.drift import DriftLedger, Memory
@@ -89,10 +90,12 @@ class Agent:
         self._book = ContractBook(
             workspace,
             last_good={name: record.contract for name, record in self._remembered.items() if record.contract},
-            is_expected=self._is_expected,
+            is_expected=lambda stack: self._watcher.is_expected(stack),  # noqa: PLW0108 - the watcher is made last
             holders=find_holders({name: record.status for name, record in self._remembered.items()}),
         )
         memory = Memory(self._remembered, find_past_where(facts))
+        care = CareSources(self._inventory, self._book, self._connections)
+        self.care = VolumeCare(workspace, care, self._board.record_event)
         self._reconciler = StackReconciler(
             workspace,
             self._book,
@@ -271,14 +274,13 @@ class Agent:
         file = self._workspace.relative(self._workspace.contract_path(stack))
         return StackStatus(stack, file, "Pending", message)
 
-    def _is_expected(self, stack: str) -> bool:
-        return self._watcher.is_expected(stack)
-
     def _on_object(self, key: ObjectKey) -> None:
         # Behind what a person waits for: a cold start of a thousand stacks brings a change of phase for each volume.
         self._controller.enqueue(self._interest.stacks_of(key), is_urgent=False)
 
     def _on_connection(self, name: str, state: str) -> None:
+        if (name, state) == ("docker", "Connected"):
+            self.care.begin_recovery()
         self._board.record_event(f"{name}.state", state)
         self._controller.wake(stack.name for stack in self._board.stacks())
 

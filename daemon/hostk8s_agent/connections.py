@@ -6,6 +6,7 @@ When a stand-in serves is decided in docs/adr/0003: only where nothing says that
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,10 @@ from hostk8s_agent.cluster.kubeconfig import find_kubeconfig
 from hostk8s_agent.cluster.manifests import ManifestFiles
 from hostk8s_agent.status.model import ClusterStatus, DockerStatus
 from hostk8s_agent.volume.connection import VolumeConnection
-from hostk8s_agent.volume.endpoint import EndpointSources
+from hostk8s_agent.volume.endpoint import EndpointSources, find_endpoint
+from hostk8s_agent.volume.engine import Engine, ask_runs_node
 from hostk8s_agent.volume.recognising import parse_remembered
+from hostk8s_agent.volume.reference import remove_reference
 from hostk8s_agent.volume.state import VolumeOptions
 from hostk8s_agent.workspace import DEFAULT_CLUSTER_NAME, Workspace, read_environment_file, state_folder
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.desired import ObjectKey
+    from hostk8s_agent.plan.observed import ObservedObject
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.volume.access import VolumeAccess
 
@@ -74,8 +78,7 @@ class Connections:
     ) -> None:
         self._facts = dict(facts)
         self._reports = reports
-        given_name = settings.cluster_name or read_environment_file(workspace).get("CLUSTER_NAME")
-        cluster_name = given_name or DEFAULT_CLUSTER_NAME
+        cluster_name = _find_cluster_name(workspace, settings)
         self._manifests = ManifestFiles(workspace.root / MANIFESTS_FOLDER)
         self._kubeconfig = find_kubeconfig(
             workspace, os.environ, configured=settings.kubeconfig, cluster_name=cluster_name
@@ -99,9 +102,7 @@ class Connections:
                 remembered=parse_remembered(self._facts.get(FACT_VOLUME, ""), settings.volume_name),
                 keeps_volume=settings.keep_volume,
             ),
-            sources=EndpointSources(
-                os.environ, Path.home(), settings.docker_endpoint or "", allows_remote=settings.allow_remote_docker
-            ),
+            sources=_find_sources(settings),
             on_change=self._on_volume_change,
         )
 
@@ -130,6 +131,10 @@ class Connections:
     def find_where(self) -> dict[str, str]:
         """What tells this `volume` and this `cluster` from others of the same name; empty for a stand-in."""
         return {"volume": self._volume.state().engine_id, "cluster": self.cluster_status().uid}
+
+    def volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
+        """Return the PersistentVolumes that lead to a path of the volume. Raises a `ClusterError` when unknown."""
+        return () if self._has_no_cluster() else self._cluster.observe_volumes_at(path)
 
     def is_connecting(self) -> bool:
         """Whether either is still being tried for the first time."""
@@ -194,3 +199,27 @@ class Connections:
         if self._facts.get(fact) != value:
             self._facts[fact] = value
             self._reports.on_fact(fact, value)
+
+
+def release_volume(workspace: Workspace, settings: Settings) -> bool:
+    """Take away what keeps the Docker volume from being removed; return whether anything did. The data stays.
+
+    Raises a `VolumeError` when the engine cannot be asked.
+    """
+    cluster_name = _find_cluster_name(workspace, settings)
+    endpoint = find_endpoint(_find_sources(settings), lambda one: ask_runs_node(one, cluster_name))
+    if endpoint is None:
+        return False
+    with closing(Engine(endpoint)) as engine:
+        return remove_reference(engine, settings.volume_name)
+
+
+def _find_cluster_name(workspace: Workspace, settings: Settings) -> str:
+    given = settings.cluster_name or read_environment_file(workspace).get("CLUSTER_NAME")
+    return given or DEFAULT_CLUSTER_NAME
+
+
+def _find_sources(settings: Settings) -> EndpointSources:
+    return EndpointSources(
+        os.environ, Path.home(), settings.docker_endpoint or "", allows_remote=settings.allow_remote_docker
+    )

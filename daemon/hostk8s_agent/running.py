@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from hostk8s_agent import connections
 from hostk8s_agent.agent import Agent
 from hostk8s_agent.control.app import build_app
 from hostk8s_agent.control.lock import WorkspaceLock
@@ -96,6 +97,15 @@ def plan_once(workspace: Workspace, settings: Settings, stack: str | None, timeo
         return agent.plan_without_running(stack, timeout_seconds)
     finally:
         agent.stop()
+
+
+def release_volume(workspace: Workspace, settings: Settings) -> bool:
+    """Take away what keeps the Docker volume; return whether anything did.
+
+    Raises `AgentAlreadyRunningError` when the workspace has its agent, which would make it again.
+    """
+    with WorkspaceLock(workspace):
+        return connections.release_volume(workspace, settings)
 
 
 def _end_in_order() -> None:

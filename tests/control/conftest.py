@@ -17,6 +17,7 @@ from hostk8s_agent.control.server import ControlServer
 from hostk8s_agent.errors import Problem
 from hostk8s_agent.plan.actions import ApplyObject, BlockedAction, ChangeDirectory, CreateDirectory, Drift, Plan
 from hostk8s_agent.plan.desired import ObjectKey
+from hostk8s_agent.reconcile.refusals import NotAnOrphanError
 from hostk8s_agent.status.board import Event, StatusBoard
 from hostk8s_agent.status.model import (
     AgentInfo,
@@ -28,6 +29,8 @@ from hostk8s_agent.status.model import (
     VolumeStatus,
     WatchStatus,
 )
+from hostk8s_agent.status.orphans import Orphan, TrashedDirectory
+from hostk8s_agent.volume.errors import NotInTrashError
 from hostk8s_agent.workspace import Workspace, runtime_folders
 
 if TYPE_CHECKING:
@@ -98,6 +101,45 @@ PLAN = Plan(
 )
 
 
+ORPHAN = Orphan("/mnt/pv/old/data", "old", "2025-01-31T08:00:00.000Z", "2025-01-30T08:00:00.000Z", 1536, 3)
+TRASHED = TrashedDirectory("20250131-080000-abc123", "/mnt/pv/old/data", "old", "2025-01-31T09:00:00.000Z", 1536, 3)
+
+
+@dataclass
+class FakeCare:
+    """A volume with one orphan, which moves between its place and the trash."""
+
+    orphaned: tuple[Orphan, ...] = (ORPHAN,)
+    trashed: tuple[TrashedDirectory, ...] = ()
+    is_lost: bool = False
+
+    def orphans(self) -> tuple[Orphan, ...]:
+        return self.orphaned
+
+    def trash(self) -> tuple[TrashedDirectory, ...]:
+        return self.trashed
+
+    def purge(self, path: str) -> TrashedDirectory:
+        if path != ORPHAN.path or not self.orphaned:
+            raise NotAnOrphanError(f"{path} is left", hint="see which ones there are: hostk8s-agent orphans")
+        self.orphaned, self.trashed = (), (TRASHED,)
+        return TRASHED
+
+    def undo(self, path: str) -> TrashedDirectory:
+        if path != TRASHED.path or not self.trashed:
+            raise NotInTrashError(f"nothing in the trash came from {path}", hint="see what is there")
+        self.orphaned, self.trashed = (ORPHAN,), ()
+        return TRASHED
+
+    def empty_trash(self) -> tuple[TrashedDirectory, ...]:
+        deleted, self.trashed = self.trashed, ()
+        return deleted
+
+    def accept_volume_loss(self) -> bool:
+        was_lost, self.is_lost = self.is_lost, False
+        return was_lost
+
+
 @dataclass
 class FakeAgent:
     """The agent's place, taken by a real board and plain answers. `gate` holds up a reconcile that is waited for."""
@@ -110,6 +152,7 @@ class FakeAgent:
     requests: list[tuple[tuple[str, ...] | None, float | None]] = field(default_factory=list)
     problems: tuple[Problem, ...] = ()
     failure: Exception | None = None
+    care: FakeCare = field(default_factory=FakeCare)
 
     def status(self) -> AgentStatus:
         if self.failure is not None:

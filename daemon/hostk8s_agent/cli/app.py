@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hostk8s_agent import __version__
-from hostk8s_agent.cli import dashboard_verbs, events_verbs
+from hostk8s_agent.cli import dashboard_verbs, events_verbs, storage_verbs
 from hostk8s_agent.cli.declaring import (
     DEFAULT_TIMEOUT_SECONDS,
     ExamplesFirst,
@@ -207,6 +207,7 @@ def _schema(*, output: OutputOption = "json") -> None:
 
 
 dashboard_verbs.register(app)
+storage_verbs.register(app)
 events_verbs.register(app)
 
 

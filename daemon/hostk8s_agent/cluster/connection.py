@@ -140,6 +140,11 @@ class ClusterConnection(ClaimsInMirror):
         """Ask the server for the pods of a namespace. Raises a `ClusterError`."""
         return list_pods(self._require_session().client, namespace)
 
+    def observe_volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
+        """Return the PersistentVolumes that lead to a path, into it, or around it. Raises `ClusterUnavailableError`."""
+        self._require_session()
+        return self._mirror.find_volumes_at(path)
+
     def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
         """Apply the objects concurrently; return for each the object as the server has it now, or why not."""
         del stack

@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from hostk8s_agent.cluster.objects import order_of
+from hostk8s_agent.cluster.objects import mapping, order_of, text
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject
 
@@ -80,6 +80,11 @@ class Mirror:
     def find_claims_of_class(self, storage_class: str) -> tuple[ObservedClaim, ...]:
         """Return the claims that name the StorageClass, sorted."""
         return self._find_claims(self._claims_by_class, storage_class)
+
+    def find_volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
+        """Return the PersistentVolumes that lead to a path of the node, into it, or to what it lies in."""
+        with self._lock:
+            return tuple(one for _, one in sorted(self._objects.items()) if _leads_to(one, path))
 
     def _find_claims(self, index: Mapping[str, set[ClaimKey]], name: str) -> tuple[ObservedClaim, ...]:
         with self._lock:
@@ -216,6 +221,14 @@ class Mirror:
         return {ObjectKey("PersistentVolume", name) for name in volumes if name} | {
             ObjectKey("StorageClass", name) for name in classes if name
         }
+
+
+def _leads_to(volume: ObservedObject, path: str) -> bool:
+    leads = text(mapping(mapping(volume.manifest.get("spec")).get("hostPath")).get("path"))
+    if not leads:
+        return False
+    clean = leads.rstrip("/")
+    return clean == path or clean.startswith(f"{path}/") or path.startswith(f"{clean}/")
 
 
 def _is_same(one: ObservedObject, other: ObservedObject) -> bool:

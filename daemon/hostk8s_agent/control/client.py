@@ -25,6 +25,8 @@ _UNQUOTED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 HTTP_OK = 200
 STATUS_SECONDS = 10.0
 PLAN_SECONDS = 120.0
+# Deleting or measuring tens of millions of files takes its time.
+STORAGE_SECONDS = 3600.0
 # What a reconcile may take beyond the time that it was told to wait.
 GRACE_SECONDS = 10.0
 
@@ -80,6 +82,18 @@ class ControlClient:
     def history(self, stack: str | None = None) -> Document:
         """Return the events that are kept, of the stack (None: all): `{"events": [...]}`."""
         return self._ask(wire.Request("GET", f"/v1/history{_query(stack)}"), STATUS_SECONDS)
+
+    def orphans(self) -> Document:
+        """Return `{"orphans": [...]}`: the directories that no contract asks for any more."""
+        return self._ask(wire.Request("GET", "/v1/orphans"), STORAGE_SECONDS)
+
+    def trash(self) -> Document:
+        """Return `{"trash": [...]}`: what was purged and can be brought back."""
+        return self._ask(wire.Request("GET", "/v1/trash"), STORAGE_SECONDS)
+
+    def care_for(self, what: str, **fields: str) -> Document:
+        """Have something done with the volume: `purge`, `purge/undo`, `purge/empty`, `volume/accept-loss`."""
+        return self._ask(wire.Request("POST", f"/v1/{what}", json.dumps(fields).encode()), STORAGE_SECONDS)
 
     def follow_events(self, *, timeout_seconds: float, after: int | None = None) -> Iterator[Document | None]:
         """Give the events as they happen, None each time that none has come for the timeout; end with the agent.

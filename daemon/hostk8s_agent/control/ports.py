@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.status.board import Event
     from hostk8s_agent.status.model import AgentStatus, StackStatus
+    from hostk8s_agent.status.orphans import Orphan, TrashedDirectory
 
 
 class ControlledAgent(Protocol):
@@ -43,6 +44,10 @@ class ControlledAgent(Protocol):
     def wait_for_change(self, revision: int, timeout_seconds: float) -> int:
         """Return the number of the newest change of a stack or event, waiting up to the timeout for one after it."""
 
+    @property
+    def care(self) -> StorageCare:
+        """What a person can have done with the volume."""
+
     def metrics(self) -> bytes:
         """Return the figures in Prometheus' text format."""
 
@@ -52,3 +57,25 @@ class DashboardLinks(Protocol):
 
     def create_link(self) -> str:
         """Return a link that opens the dashboard once, within minutes. Raises the `AgentError` that says why not."""
+
+
+class StorageCare(Protocol):
+    """What a person can have done with the volume. A call may take seconds, and raises the `AgentError` of why not."""
+
+    def orphans(self) -> tuple[Orphan, ...]:
+        """Return the directories that no contract asks for any more."""
+
+    def trash(self) -> tuple[TrashedDirectory, ...]:
+        """Return what is in the trash, the oldest first."""
+
+    def purge(self, path: str) -> TrashedDirectory:
+        """Move an orphaned directory into the trash."""
+
+    def undo(self, path: str) -> TrashedDirectory:
+        """Bring back what was purged from a path."""
+
+    def empty_trash(self) -> tuple[TrashedDirectory, ...]:
+        """Delete what is in the trash for good, and return it."""
+
+    def accept_volume_loss(self) -> bool:
+        """Begin anew in place of a lost volume; return whether there was a loss."""

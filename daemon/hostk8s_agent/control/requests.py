@@ -45,6 +45,15 @@ def parse_reconcile_request(content_type: str, body: bytes) -> ReconcileRequest:
     return ReconcileRequest(names, float(seconds) if wait else None)
 
 
+def parse_path_request(content_type: str, body: bytes) -> str:
+    """Given a POST's content type and body, return the path that it names: `{"path": "/mnt/pv/..."}`."""
+    fields = _parse_object(content_type, body)
+    path = fields.get("path")
+    if set(fields) != {"path"} or not isinstance(path, str) or not path or len(path) > MAX_STACK_NAME_CHARACTERS:
+        raise RequestInvalidError("the body must name a path", hint='send {"path": "/mnt/pv/..."}')
+    return path
+
+
 def require_stack_name(name: str) -> str:
     """Return `name`, or raise `UnknownStackError` if no stack can be called that: it would leave the stacks folder."""
     parts = name.split("/")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hostk8s_agent.contract.conflicts import ClaimIndex, Conflict
 from hostk8s_agent.contract.parsing import parse_contract
+from hostk8s_agent.contract.paths import is_inside
 from hostk8s_agent.errors import ContractError, Problem
 from hostk8s_agent.watch.reading import read_contract_file
 
@@ -103,6 +104,12 @@ class ContractBook:
         with self._lock:
             return self._index.conflicts_of(stack)
 
+    def find_claims(self, path: str) -> tuple[tuple[str, str], ...]:
+        """Return the stack and path of each directory in force that is at a path, in it, or around it."""
+        with self._lock:
+            claimed = [(stack, one.path) for stack, (_, contract) in self._good.items() for one in contract.directories]
+        return tuple(sorted(one for one in claimed if one[1] == path or _is_nested(one[1], path)))
+
     def record_holder(self, stack: str, held: Iterable[str]) -> frozenset[str]:
         """Remember that the stack's paths and PersistentVolumes (`held`) were in fact applied for it.
 
@@ -129,6 +136,10 @@ class ContractBook:
         except OSError:
             return None
         return SETTLE_SECONDS - age_seconds if 0 <= age_seconds < SETTLE_SECONDS else None
+
+
+def _is_nested(one: str, other: str) -> bool:
+    return is_inside(one, other) or is_inside(other, one)
 
 
 def _exists(path: Path) -> bool:

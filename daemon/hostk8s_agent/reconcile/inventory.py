@@ -73,6 +73,11 @@ class Inventory:
                 left.append(current)
             return tuple(left)
 
+    def put_back(self, entry: InventoryEntry) -> None:
+        """Take in an entry as it is: that of a directory which was brought back."""
+        with self._lock:
+            self._change(entry)
+
     def forget(self, keys: Iterable[InventoryKey]) -> None:
         """Forget what is gone, or is not ours any more."""
         with self._lock:

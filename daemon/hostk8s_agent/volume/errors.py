@@ -22,6 +22,7 @@ VolumeError
 ├── OwnerNotPermittedError    only root may give a directory to someone else
 ├── ModeNotPermittedError     the operating system dropped a bit of the mode
 ├── PathOccupiedError         something stands where a directory is to be moved to
+├── NotInTrashError           nothing in the trash came from that path
 ├── ToolMissingError          nothing at hand can rename, remove or measure a directory
 ├── ToolFailedError           a tool that was run on the volume failed
 ├── ExchangeImpossibleError   two directories cannot change places in one step here
@@ -164,6 +165,12 @@ class PathOccupiedError(VolumeError):
     """Something stands already where a directory is to be moved to."""
 
     code = "PathOccupied"
+
+
+class NotInTrashError(VolumeError):
+    """Nothing in the trash came from that path, or has that ID."""
+
+    code = "NotInTrash"
 
 
 class ToolMissingError(VolumeError):
