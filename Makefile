@@ -47,6 +47,11 @@ faults: $(VENV)/development testbed-install ## Make every fault happen many time
 soak: $(VENV)/development testbed-install ## The same for what takes an hour: crashes under churn, an engine that restarts
 	@$(BIN)/pytest -q -m fault --trials=soak --record-rows --rows="$(ROWS)"
 
+.PHONY: screenshots
+screenshots: $(VENV)/development ## Take the pictures of the dashboard anew into docs/screenshots/: then look at them
+	@$(TESTBED) install tools
+	@$(BIN)/python infra/screenshots.py
+
 .PHONY: schema
 schema: $(VENV)/runtime ## Write contracts/storage-contract.schema.json anew from the model
 	@$(BIN)/hostk8s-agent schema > contracts/storage-contract.schema.json

@@ -203,12 +203,12 @@ function usage(directory) {
   const share = directory.declaredBytes ? directory.usedBytes / directory.declaredBytes : 0;
   const fill = h("span", {});
   fill.style.inlineSize = `${Math.min(100, share * 100)}%`;
-  const warning = share > 1 ? " (over)" : share > NEARLY_FULL ? " (nearly full)" : "";
+  const warning = share > 1 ? "more than declared" : share > NEARLY_FULL ? "nearly full" : null;
   return h(
     "span",
     { class: share > NEARLY_FULL ? "usage high" : "usage", title: `measured ${new Date(directory.usedAt).toLocaleString()}` },
     h("span", { class: "gauge", "aria-hidden": "true" }, fill),
-    h("span", {}, `${bytes(directory.usedBytes)} of ${declared}${warning}`),
+    h("span", {}, `${bytes(directory.usedBytes)} of ${declared}`, warning ? h("strong", {}, warning) : ""),
   );
 }
 
