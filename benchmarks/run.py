@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ground import Ground
 from measure_cold_start import measure_cold_start
+from measure_dashboard import measure_dashboard, measure_open_pages
 from measure_recreated import measure_recreated
 from measure_save import measure_direct_save, measure_helper_save
 from measure_scale import measure_scale
@@ -50,6 +51,8 @@ MEASUREMENTS = (
     Measurement("touched", measure_touched, lambda sizes: 20 + 0.01 * sizes.stacks + 4 * sizes.rounds),
     Measurement("scale", measure_scale, lambda sizes: 40 + 0.01 * sizes.many_stacks + 1.8 * sizes.rounds),
     Measurement("idle", measure_idle, lambda sizes: 20 + 0.01 * sizes.stacks + sizes.idle_windows * sizes.idle_seconds),
+    Measurement("dashboard", measure_dashboard, lambda sizes: 20 + 0.01 * sizes.stacks + 2 * sizes.rounds),
+    Measurement("pages", measure_open_pages, lambda sizes: 30 + 0.01 * sizes.stacks + sizes.idle_seconds),
     Measurement("status", measure_status, lambda sizes: 35 + 0.01 * sizes.stacks + 1.5 * sizes.rounds),
 )
 

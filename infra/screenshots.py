@@ -207,7 +207,7 @@ def build_crowded_agent() -> PicturedAgent:
         name = f"team-{number % 30:02}/service-{number:03}"
         stack = build_stack(name, Shown("data", "1000:1000", "755", 2 * GIB, (number * 7919 * 65537) % (2 * GIB)))
         if number % 499 == 0:
-            message = f"the path /mnt/pv/shared is declared by team-09/service-{number + 9:03}, too"
+            message = f"the path /mnt/pv/shared is declared by team-09/service-{(number + 9) % 1000:03}, too"
             problem = replace(CONFLICT, message=message, file=stack.file)
             stack = replace(stack, state="Blocked", message=message, problems=(problem,))
         agent.show(5 * 3600, stack)

@@ -44,9 +44,10 @@ def run_agent(workspace: Workspace, settings: Settings, announce: Callable[[str]
         agent = Agent(workspace, settings)
         dashboard = _build_dashboard(agent, workspace, settings)
         server = ControlServer(agent, find_socket_paths(workspace)[0], links=dashboard)
-        server.start()
         try:
+            # The page first: whoever finds the socket may ask for a link to it.
             dashboard.start()
+            server.start()
             agent.start()
             threading.Thread(
                 target=_announce, args=(agent, workspace, announce, stopping), name="announcer", daemon=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import stat
 import time
@@ -31,7 +32,9 @@ def test_a_link_opens_the_page_once(web: Any) -> None:
     path, cookie = web.log_in(web.link)
     page = web.ask("GET", path, {"Cookie": cookie})
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert b'src="main.js"' in page.body
+    script = re.search(rb'src="([0-9a-f]+/main.js)"', page.body)
+    assert script
+    assert web.ask("GET", path + script[1].decode(), {"Cookie": cookie}).status == 200
     again = web.ask("GET", urlsplit(web.link).path)
     assert again.status == 403
     assert "set-cookie" not in again.headers
@@ -40,7 +43,7 @@ def test_a_link_opens_the_page_once(web: Any) -> None:
 def test_the_page_and_every_question_need_the_session(web: Any) -> None:
     """Reading, too: paths and names are nobody else's business."""
     path, cookie = web.log_in()
-    for asked in (path, f"{path}main.js", f"{path}api/v1/status", f"{path}api/v1/live", "/", "/open/guess"):
+    for asked in (path, f"{path}0/main.js", f"{path}api/v1/status", f"{path}api/v1/live", "/", "/open/guess"):
         assert web.ask("GET", asked).status in {401, 403}, asked
         forged = {"Cookie": cookie[:-1] + ("0" if cookie[-1] != "0" else "1")}
         assert web.ask("GET", asked, forged).status in {401, 403}, asked
@@ -128,7 +131,7 @@ def test_many_connections_leave_room_for_an_answer(web: Any) -> None:
 def test_every_answer_keeps_the_browser_from_doing_more(web: Any) -> None:
     """No inline script, no outside request, no frame, no guessing of types; refusals, too."""
     path, cookie = web.log_in()
-    for asked in (path, f"{path}main.js", f"{path}api/v1/status", "/", "/metrics"):
+    for asked in (path, f"{path}0/main.js", f"{path}api/v1/status", "/", "/metrics"):
         headers = web.ask("GET", asked, {"Cookie": cookie}).headers
         policy = headers["content-security-policy"].split("; ")
         assert policy[0] == "default-src 'self'"

@@ -3,7 +3,7 @@
 | path | gives |
 | --- | --- |
 | `/open/TOKEN` | changes a one-time link for a session |
-| `/PLACE/`, `/PLACE/FILE` | the page |
+| `/PLACE/`, `/PLACE/DIGEST/FILE` | the page |
 | `/PLACE/api/...` | the control API, for the page |
 | `/metrics` | the control API's figures, for Prometheus, without a session |
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.dashboard.guarding import METRICS_PATH, OPEN_PREFIX, PageGuard
-from hostk8s_agent.dashboard.pages import INDEX, load_static_pages, render_entrance, render_refusal
+from hostk8s_agent.dashboard.pages import load_static_pages, render_entrance, render_refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -60,7 +60,7 @@ class _Dashboard:
         if first == _API:
             await self._api({**scope, "path": f"/{rest}", "raw_path": b""}, receive, send)
             return
-        page = self._pages.get(name or INDEX) if scope["method"] == "GET" else None
+        page = self._pages.get(name) if scope["method"] == "GET" else None
         if page is None:
             page = render_refusal(404, "There is nothing here.", "The dashboard is opened with:")
         await page.send(send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_KEPT = ((b"cache-control", b"private, max-age=31536000, immutable"),)
 _FRAME = """\
 <!doctype html>
 <html lang="en">
@@ -57,9 +59,19 @@ class Page:
 
 
 def load_static_pages() -> dict[str, Page]:
-    """Return every file of the page by its name. Read once: an upgrade cannot mix the old page with the new one."""
-    files = sorted(path for path in STATIC_FOLDER.iterdir() if path.suffix in _MEDIA_TYPES)
-    return {path.name: Page(200, _MEDIA_TYPES[path.suffix], path.read_bytes()) for path in files}
+    """Return the page as ``, and every file of it as `DIGEST/NAME`, read once.
+
+    The digest is that of all files, so that a browser may keep them for ever, and an upgrade cannot mix the old ones
+    with the new.
+    """
+    contents = {path.name: path.read_bytes() for path in sorted(STATIC_FOLDER.iterdir()) if path.suffix in _MEDIA_TYPES}
+    index = contents.pop(INDEX)
+    digest = hashlib.sha256(b"".join(contents.values())).hexdigest()[:16]
+    pages = {
+        f"{digest}/{name}": Page(200, _MEDIA_TYPES[Path(name).suffix], content, _KEPT)
+        for name, content in contents.items()
+    }
+    return {"": Page(200, _MEDIA_TYPES[".html"], index.replace(b'"static/', f'"{digest}/'.encode())), **pages}
 
 
 def render_refusal(status: int, what: str, how: str) -> Page:

@@ -33,7 +33,7 @@ function showVerdict() {
     lostAt !== null
       ? ["bad", "? Not known: the agent does not answer"]
       : stuck
-        ? ["bad", `✗ ${count(stuck, "stack")} of ${stacks.length} ${stuck === 1 ? "needs" : "need"} you`]
+        ? ["bad", `✗ ${count(stuck, "stack")} of ${stacks.length.toLocaleString("en")} ${stuck === 1 ? "needs" : "need"} you`]
         : troubles
           ? ["bad", `✗ ${count(troubles, "problem")} of the agent`]
           : waiting

@@ -9,7 +9,10 @@ import { store, takeChanges } from "./store.js";
 import { STATES, ago, badge, bytes, count, rank } from "./words.js";
 
 const NEARLY_FULL = 0.9;
+// As many lines as the highest screen has.
+const FIRST_ROWS = 60;
 const rows = new Map();
+let layingOut = 0;
 let wantedState = null;
 let told = () => {};
 
@@ -33,23 +36,36 @@ export function showStacks(names) {
   for (const name of names) {
     const stack = store.stacks.get(name);
     if (stack === undefined) rows.delete(name);
-    else if (rows.has(name)) rows.get(name).show(stack);
-    else rows.set(name, new Row(stack));
+    else rows.get(name)?.show(stack);
   }
   const ordered = [...store.stacks.values()].sort(worstFirst);
+  layOut(ordered);
+  showStateButtons(ordered);
+}
+
+/** Put the lines into their order; of a whole new page what fits a screen first, and the rest a little later. */
+function layOut(ordered) {
+  clearTimeout(layingOut);
+  const shown = rows.size === 0 ? ordered.slice(0, FIRST_ROWS) : ordered;
+  for (const stack of shown) {
+    if (!rows.has(stack.name)) rows.set(stack.name, new Row(stack));
+  }
   arrange(
     byId("stack-list"),
-    ordered.map((stack) => rows.get(stack.name).element),
+    shown.map((stack) => rows.get(stack.name).element),
   );
-  showStateButtons(ordered);
   filter();
+  if (shown.length < ordered.length) layingOut = setTimeout(layOutAll);
 }
+
+const layOutAll = () => layOut([...store.stacks.values()].sort(worstFirst));
 
 /** Open one stack, and go there. */
 export function openStack(name) {
   wantedState = null;
   byId("filter").value = "";
   showStateButtons([...store.stacks.values()]);
+  if (!rows.has(name)) layOutAll();
   filter();
   const row = rows.get(name);
   if (!row) return;
@@ -240,12 +256,12 @@ function filter() {
     row.element.hidden = !fits;
     shown += fits;
   }
-  byId("filter").hidden = rows.size < 6 && !words;
+  byId("filter").hidden = store.stacks.size < 6 && !words;
   const empty = byId("stacks-empty");
   empty.hidden = shown > 0 || store.frame === null;
   setText(
     empty,
-    rows.size === 0
+    store.stacks.size === 0
       ? "No stack has a storage contract yet. Save one as software/stacks/<stack>/hostk8s.storage.yaml, and it appears here by itself."
       : "No stack fits the filter.",
   );
