@@ -136,3 +136,4 @@ def _announce(agent: Agent, workspace: Workspace, announce: Callable[[str], None
     else:
         announce(f"edit {workspace.root / first.file} and save it")
         announce(f"what is true then: {sys.argv[0]} status --workspace {workspace.root}")
+        announce(f"the same in a browser: {sys.argv[0]} dashboard --workspace {workspace.root}")
