@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,19 +24,16 @@ from hostk8s_agent.reconcile.drift import DriftLedger, Memory
 from hostk8s_agent.reconcile.holdings import Holdings
 from hostk8s_agent.reconcile.interest import InterestIndex
 from hostk8s_agent.reconcile.inventory import Inventory
+from hostk8s_agent.reconcile.lifecycle import build_lifecycle
 from hostk8s_agent.reconcile.measuring import UsageMeter
+from hostk8s_agent.reconcile.pruning import FACT_FOLDER
+from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneReports
 from hostk8s_agent.reconcile.recording import Recorder
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.status.board import Event, StatusBoard, render_time
-from hostk8s_agent.status.model import (
-    AgentInfo,
-    AgentPhase,
-    AgentStatus,
-    StackStatus,
-    WatchStatus,
-    parse_stack_status,
-)
+from hostk8s_agent.status.model import AgentInfo, AgentPhase, AgentStatus, StackStatus, WatchStatus
 from hostk8s_agent.status.records import Records, find_holders
+from hostk8s_agent.status.unseen import describe_unseen
 from hostk8s_agent.watch.scan import ScanResult, scan_contract_files
 from hostk8s_agent.watch.watcher import ContractWatcher
 from hostk8s_agent.workspace import Workspace, state_folder
@@ -46,7 +41,6 @@ from hostk8s_agent.workspace import Workspace, state_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.settings import Settings
@@ -68,15 +62,14 @@ class Agent:
         records = Records(state_folder(workspace), is_kept=not only_plans)
         if records.damage:
             log.warning("records.damaged", reason=records.damage)
-        self._remembered = records.load_stacks()
+        self._remembered, facts = records.load_stacks(), records.load_facts()
         self._recorder = Recorder(records)
         history = records.load_history()
         self._board = StatusBoard(
             past=history.events, last_sequence=history.last_sequence, listeners=(self._recorder.record_event,)
         )
         self._interest = InterestIndex()
-        self._inventory = Inventory(records.load_inventory(), self._recorder.record_inventory)
-        facts = records.load_facts()
+        self.inventory = Inventory(records.load_inventory(), self._recorder.record_inventory)
         self._connections = Connections(
             workspace,
             settings,
@@ -93,8 +86,14 @@ class Agent:
             is_expected=lambda stack: self._watcher.is_expected(stack),  # noqa: PLW0108 - the watcher is made last
             holders=find_holders({name: record.status for name, record in self._remembered.items()}),
         )
+        self.lifecycle = build_lifecycle(
+            workspace,
+            settings,
+            Grounds(self.inventory, self._book, self._connections.cluster, facts.get(FACT_FOLDER, "")),
+            PruneReports(self._enqueue, self._board.record_event, self._recorder.record_fact),
+        )
         memory = Memory(self._remembered, find_past_where(facts))
-        care = CareSources(self._inventory, self._book, self._connections)
+        care = CareSources(self.inventory, self._book, self._connections)
         self.care = VolumeCare(workspace, care, self._board.record_event)
         self._reconciler = StackReconciler(
             workspace,
@@ -103,7 +102,6 @@ class Agent:
             Reports(
                 board=self._board,
                 interest=self._interest,
-                inventory=self._inventory,
                 holdings=Holdings(facts, self._recorder.record_fact),
                 drift=DriftLedger(workspace, self._board, self._connections.find_where, memory),
                 on_recorded=self._recorder.record,
@@ -112,6 +110,7 @@ class Agent:
                 on_planned=self._metrics.reconciles.planned,
                 on_apply_failed=self._metrics.reconciles.apply_failed,
             ),
+            self.lifecycle,
         )
         self._controller = Controller(
             self._reconciler.reconcile, workers=settings.workers, on_run=self._metrics.reconciles.run_ended
@@ -144,6 +143,7 @@ class Agent:
         self._watcher.stop()
         self._usage.stop()
         self._controller.stop()
+        self.lifecycle.pruning.stop()
         self._connections.stop()
         if self._resync.is_alive():
             self._resync.join()
@@ -171,7 +171,11 @@ class Agent:
         return self.plan(stack)
 
     def _is_settled(self) -> bool:
-        if not self._scanned.is_set() or self._connections.is_connecting() or not self._controller.is_idle():
+        if (
+            not self._scanned.is_set()
+            or self._connections.is_connecting()
+            or not (self.lifecycle.pruning.is_idle() and self._controller.is_idle())
+        ):
             return False
         # What waits for Docker or the cluster gets no further now; what waits for one of its controllers does.
         return self._connections.is_away() or all(stack.state != "Pending" for stack in self._board.stacks())
@@ -189,7 +193,10 @@ class Agent:
                 watch.backend, watch.roots, render_time(watch.last_scan_at) if watch.last_scan_at else ""
             ),
             stacks=self._board.stacks(),
-            problems=(*self._connections.problems(), *map(self._shorten, watch.problems)),
+            problems=(
+                *self._connections.problems(),
+                *map(self._workspace.shorten, (*watch.problems, *self.lifecycle.pruning.problems())),
+            ),
         )
 
     def stack_status(self, name: str) -> StackStatus | None:
@@ -246,6 +253,7 @@ class Agent:
         self._take_in(scan)
         self._scanned.set()
         self._controller.start()
+        self.lifecycle.pruning.start()
         self._controller.enqueue((stack.name for stack in self._board.stacks()), is_urgent=False)
         self._phase = "Running"
         log.info("agent.started", stacks=len(scan.files))
@@ -262,17 +270,9 @@ class Agent:
         """
         for stack in scan.files:
             self._book.load(stack)
-        for stack in {*scan.files, *self._remembered}:
-            self._board.update_stack(self._describe_unseen(stack))
-
-    def _describe_unseen(self, stack: str) -> StackStatus:
-        message = "not reconciled yet since the agent started"
-        if record := self._remembered.get(stack):
-            known = parse_stack_status(record.status)
-            self._board.remember(known)
-            return known.as_unseen(message)
-        file = self._workspace.relative(self._workspace.contract_path(stack))
-        return StackStatus(stack, file, "Pending", message)
+        for stack in {*scan.files, *self._remembered, *self.inventory.stacks_with_objects()}:
+            file = self._workspace.relative(self._workspace.contract_path(stack))
+            self._board.update_stack(describe_unseen(stack, file, self._remembered.get(stack)))
 
     def _on_object(self, key: ObjectKey) -> None:
         # Behind what a person waits for: a cold start of a thousand stacks brings a change of phase for each volume.
@@ -286,10 +286,6 @@ class Agent:
 
     def _enqueue(self, stacks: Iterable[str]) -> None:
         self._controller.enqueue(stacks)
-
-    def _shorten(self, problem: Problem) -> Problem:
-        """The problem with its file as people are shown it: relative to the workspace."""
-        return replace(problem, file=self._workspace.relative(Path(problem.file))) if problem.file else problem
 
     def _forget(self, stack: str) -> None:
         self._interest.forget(stack)

@@ -86,6 +86,29 @@ class Settings(BaseSettings):
         float,
         Field(ge=5, le=86400, description="Seconds between two reconciles of a stack that nothing has touched."),
     ] = 300.0
+    prune: Annotated[
+        bool,
+        Field(
+            description="Whether objects that no contract asks for any more are deleted (never data). On: a contract "
+            "that is removed should leave nothing to clean up by hand."
+        ),
+    ] = True
+    prune_grace_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=86400,
+            description="Seconds that an object must have been asked for by no contract. 10: a branch that is checked "
+            "out and back, or a folder that is moved, is over by then.",
+        ),
+    ] = 10.0
+    rebind_released: Annotated[
+        bool,
+        Field(
+            description="Whether a PersistentVolume whose claim was deleted is made bindable again for a claim of the "
+            "same namespace and name. On: without it such a claim stays Pending for ever."
+        ),
+    ] = True
     workers: Annotated[int, Field(ge=1, le=64, description="Stacks reconciled at once.")] = 8
     dashboard: Annotated[
         bool, Field(description="Whether the page is served, on 127.0.0.1 alone. hostk8s-agent dashboard opens it.")

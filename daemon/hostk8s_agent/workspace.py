@@ -9,11 +9,11 @@ import hashlib
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hostk8s_agent.errors import WorkspaceError
+from hostk8s_agent.errors import Problem, WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +52,10 @@ class Workspace:
     def relative(self, path: Path) -> str:
         """A path as people are shown it: relative to the workspace where it lies in it."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def shorten(self, problem: Problem) -> Problem:
+        """The problem with its file as people are shown it."""
+        return replace(problem, file=self.relative(Path(problem.file))) if problem.file else problem
 
 
 def find_workspace(start: Path) -> Workspace:

@@ -58,7 +58,10 @@ def test_a_running_pod_is_read_whole() -> None:
         "initContainerStatuses": [{"name": "init", "containerID": "containerd://1", "state": {"terminated": {}}}],
         "containerStatuses": [{"name": "db", "containerID": "containerd://2", "state": {"running": {}}}],
     }
-    assert parse_pod(raw) == ObservedPod(
+    pod = parse_pod(raw)
+    assert pod is not None
+    assert not pod.is_over
+    assert pod == ObservedPod(
         "default",
         "pod",
         "u",

@@ -141,6 +141,7 @@ def test_a_field_at_war_is_left_out_and_the_rest_is_put_right() -> None:
     observed = edit(edit(observe(desired), "capacity", {"storage": "9Gi"}), "accessModes", ["ReadOnlyMany"])
     plan = hold_fields(plan_stack(desired, observed), {SIZE: WAR})
     [action] = plan.objects
+    assert isinstance(action, ApplyObject)
     assert [one.field for one in action.drift] == ["spec.accessModes"]
     assert action.manifest["spec"]["capacity"] == {}
     assert action.manifest["spec"]["accessModes"] == ["ReadWriteOnce"]
@@ -207,3 +208,43 @@ def test_actions_that_nothing_is_known_of_stay() -> None:
     action = ApplyObject(ObjectKey("StorageClass", "fast"), {"provisioner": "x"}, "it does not exist")
     plan = Plan("sample", objects=(action,))
     assert hold_fields(plan, {SIZE: WAR}) == plan
+
+
+def test_what_went_to_be_replaced_was_removed_by_nobody() -> None:
+    """The run that makes it anew follows the contract; what a person deletes is what was asked for."""
+    before = desire()
+    known = remember(before)
+    gone = edit(observe(desire(size="2Gi")), "", None)
+    assert find_drift(plan_stack(desire(size="2Gi"), gone), known, WHERE) == ()
+    assert [one.key.field for one in find_drift(plan_stack(before, gone), known, WHERE)] == [EXISTENCE]
+
+
+def test_a_replacement_at_war_is_held_whole() -> None:
+    """It would be made for the sake of the field that is fought for, and for nothing else."""
+    desired = desire()
+    observed = edit(observe(desired), "hostPath", {"path": "/mnt/pv/elsewhere", "type": "DirectoryOrCreate"})
+    assert not isinstance(observed.objects, Problem)
+    available = {key: replace(one, phase="Available") for key, one in observed.objects.items()}
+    plan = plan_stack(desired, replace(observed, objects=available))
+    [action] = plan.objects
+    key = FieldKey(SIZE.subject, "spec.hostPath.path")
+    [found] = find_drift(plan, remember(desired), WHERE)
+    assert (found.key, found.token) == (key, f"uid of {VOLUME.name} 8")
+    assert hold_fields(plan, {SIZE: WAR}).objects == (action,)
+    held = hold_fields(plan, {key: WAR})
+    assert (held.objects, [one.subject for one in held.blocked]) == ((), [SIZE.subject])
+
+
+def test_a_release_is_no_drift() -> None:
+    """It changes no field that anyone asks for, and needs no directory."""
+    desired = desire()
+    observed = observe(desired)
+    assert not isinstance(observed.objects, Problem)
+    released = replace(observed.objects[VOLUME], phase="Released", claim="a/b", claim_uid="1")
+    plan = plan_stack(desired, replace(observed, objects={**observed.objects, VOLUME: released}))
+    assert find_drift(plan, remember(desired), WHERE) == ()
+    unmade = replace(
+        plan, directories=plan_stack(desired, ObservedState({PATH: ObservedDirectory(PATH, "absent")}, {})).directories
+    )
+    held = hold_fields(unmade, {FieldKey(PATH, EXISTENCE): WAR})
+    assert (held.directories, held.objects) == ((), plan.objects)

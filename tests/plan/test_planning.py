@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from hostk8s_agent.errors import Problem
-from hostk8s_agent.plan.actions import ApplyObject, ChangeDirectory, CreateDirectory, Drift, Plan
+from hostk8s_agent.plan.actions import (
+    ApplyObject,
+    ChangeDirectory,
+    CreateDirectory,
+    Drift,
+    Plan,
+    ReleaseVolume,
+    ReplaceObject,
+)
 from hostk8s_agent.plan.desired import DesiredObject, DesiredState, ObjectKey
 from hostk8s_agent.plan.observed import FieldManager, ObservedDirectory, ObservedObject, ObservedState
 from hostk8s_agent.plan.ownership import find_other_workspaces
@@ -233,6 +241,7 @@ def test_a_field_that_drifts_is_applied_again(
     """The action names the field, and is bound to the very object that was observed."""
     wanted = find(desired, DAGS_VOLUME)
     [action] = plan_stack(desired, with_object(in_place(), wanted, manifest=changed(wanted, value, *path))).objects
+    assert isinstance(action, ApplyObject)
     assert (action.key, action.drift, action.uid, action.resource_version) == (DAGS_VOLUME, (drift,), "0b1c", "7")
     assert action.adopts_from is None
 
@@ -280,39 +289,80 @@ def test_drift_names_who_holds_the_field(desired: DesiredState, in_place: InPlac
     assert action.drift == (Drift("spec.capacity.storage", "1Gi", "2Gi", "kubectl-edit"),)
 
 
-def test_a_changed_path_of_an_available_volume_is_held_back_with_the_way_out(
-    desired: DesiredState, in_place: InPlace
-) -> None:
-    """Kubernetes refuses the change with 422: it is not sent, and the person is told what would do it."""
+@pytest.mark.parametrize("phase", ["Available", "Released"])
+def test_a_volume_that_no_claim_holds_is_replaced(desired: DesiredState, in_place: InPlace, phase: str) -> None:
+    """Kubernetes refuses the change with 422; the deletion holds for just the volume that was observed."""
     wanted = find(desired, DAGS_VOLUME)
     manifest = changed(wanted, "/mnt/pv/old", "spec", "hostPath", "path")
-    [blocked] = plan_stack(desired, with_object(in_place(), wanted, manifest=manifest, phase="Available")).blocked
-    assert (blocked.problem.code, blocked.is_waiting) == ("FieldImmutable", False)
-    assert blocked.drift == (Drift("spec.hostPath.path", DAGS, "/mnt/pv/old"),)
-    assert "kubectl delete pv hostk8s-foundation-airflow-dags-pv" in blocked.problem.hint
-
-
-def test_a_changed_path_of_a_bound_volume_names_the_claim(desired: DesiredState, in_place: InPlace) -> None:
-    """The claim has to go first, and only a person may decide that."""
-    wanted = find(desired, DAGS_VOLUME)
-    observed = with_object(
-        in_place(),
-        wanted,
-        manifest=changed(wanted, "/mnt/pv/old", "spec", "hostPath", "path"),
-        phase="Bound",
-        claim="airflow/dags",
+    observed = with_object(in_place(), wanted, manifest=manifest, phase=phase, claim="airflow/dags", claim_uid="1")
+    if phase == "Available":
+        observed = with_object(in_place(), wanted, manifest=manifest, phase=phase)
+    assert plan_stack(desired, observed).objects == (
+        ReplaceObject(
+            DAGS_VOLUME,
+            wanted.manifest,
+            f"spec.hostPath.path is /mnt/pv/old, not {DAGS}, and that cannot be changed in place",
+            uid="0b1c",
+            resource_version="7",
+            drift=(Drift("spec.hostPath.path", DAGS, "/mnt/pv/old"),),
+            directory="dags",
+        ),
     )
-    [blocked] = plan_stack(desired, observed).blocked
-    assert "kubectl -n airflow delete pvc dags && kubectl delete pv" in blocked.problem.hint
 
 
-def test_an_immutable_field_of_a_storage_class_is_held_back(desired: DesiredState, in_place: InPlace) -> None:
-    """A StorageClass of ours that somebody made anew with another binding mode cannot be mended in place."""
+@pytest.mark.parametrize(
+    ("changes", "code", "is_waiting", "hint"),
+    [
+        ({"phase": "Bound", "claim": "a/b", "claim_uid": "1"}, "FieldImmutable", False, "kubectl -n a delete pvc b"),
+        ({"phase": "Available", "claim": "a/b", "claim_uid": "1"}, "FieldImmutable", False, "describe pvc b"),
+        ({"phase": "Pending"}, "VolumeNotSettled", True, "nothing to do"),
+        ({"phase": "Failed"}, "FieldImmutable", False, "kubectl delete pv hostk8s-foundation-airflow-dags-pv"),
+    ],
+)
+def test_a_volume_that_a_claim_may_hold_is_not_replaced(
+    desired: DesiredState, in_place: InPlace, changes: dict[str, str], code: str, hint: str, *, is_waiting: bool
+) -> None:
+    """Only a person may take it from its claim; one that is being bound at this moment has a claim already."""
+    wanted = find(desired, DAGS_VOLUME)
+    manifest = changed(wanted, "/mnt/pv/old", "spec", "hostPath", "path")
+    plan = plan_stack(desired, with_object(in_place(), wanted, manifest=manifest, **changes))
+    [blocked] = plan.blocked
+    assert plan.objects == ()
+    assert (blocked.problem.code, blocked.is_waiting) == (code, is_waiting)
+    assert hint in blocked.problem.hint
+
+
+def test_what_its_annotation_keeps_is_not_replaced(desired: DesiredState, in_place: InPlace) -> None:
+    """Replacing deletes: whoever said that an object stays is asked first."""
     wanted = find(desired, STORAGE_CLASS)
     manifest = changed(wanted, "WaitForFirstConsumer", "volumeBindingMode")
+    manifest["metadata"]["annotations"]["hostk8s.io/prune"] = "disabled"
     [blocked] = plan_stack(desired, with_object(in_place(), wanted, manifest=manifest)).blocked
-    assert (blocked.subject, blocked.problem.code) == ("StorageClass/airflow", "FieldImmutable")
-    assert "kubectl delete storageclass airflow" in blocked.problem.hint
+    assert (blocked.subject, blocked.problem.code) == ("StorageClass/airflow", "PruneDisabled")
+
+
+@pytest.mark.parametrize("manager", [FieldManager("hostk8s-agent", "Apply"), FieldManager("kubectl", "Update")])
+def test_a_storage_class_with_another_binding_mode_is_replaced(
+    desired: DesiredState, in_place: InPlace, manager: FieldManager
+) -> None:
+    """One of ours, or one that HostK8s' script made: it is read when a claim is bound, and at no other time."""
+    wanted = find(desired, STORAGE_CLASS)
+    manifest = changed(wanted, "WaitForFirstConsumer", "volumeBindingMode")
+    [action] = plan_stack(desired, with_object(in_place(), wanted, manifest=manifest, managers=(manager,))).objects
+    assert isinstance(action, ReplaceObject)
+    assert (action.key, action.uid) == (STORAGE_CLASS, "0b1c")
+
+
+def test_a_released_volume_is_released_to_the_claim_that_had_it(desired: DesiredState, in_place: InPlace) -> None:
+    """The data is what that claim's pods wrote: a claim of that name gets it, and no other."""
+    wanted = find(desired, DAGS_VOLUME)
+    observed = with_object(in_place(), wanted, phase="Released", claim="airflow/dags", claim_uid="1-2")
+    [action] = plan_stack(desired, observed).objects
+    assert isinstance(action, ReleaseVolume)
+    assert (action.key, action.claim, action.claim_uid) == (DAGS_VOLUME, "airflow/dags", "1-2")
+    assert plan_stack(desired, observed, Constraints(may_release=False)).is_empty
+    again = with_object(in_place(), wanted, phase="Released", claim="airflow/dags")
+    assert plan_stack(desired, again).is_empty, "it was released already, and its phase has not followed yet"
 
 
 @pytest.mark.parametrize(
@@ -366,6 +416,7 @@ class TestObjectsOfOthers:
         manifest = changed(wanted, {}, "metadata", "labels")
         managers = (FieldManager("terraform", "Apply"),)
         [action] = plan_stack(desired, with_object(in_place(), wanted, manifest=manifest, managers=managers)).objects
+        assert isinstance(action, ApplyObject)
         assert {one.field.split(".")[0] for one in action.drift} == {"metadata"}
         assert action.adopts_from is None
 

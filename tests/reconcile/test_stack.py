@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hostk8s_agent.errors import ClusterError, VolumeError
-from hostk8s_agent.plan.actions import ApplyObject, CreateDirectory, DirectoryAction
+from hostk8s_agent.plan.actions import CreateDirectory, DeleteObject, DirectoryAction, ObjectAction, ReleaseVolume
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedDirectory, ObservedObject, ObservedPod
 from hostk8s_agent.reconcile.contracts import ContractBook
@@ -18,6 +18,10 @@ from hostk8s_agent.reconcile.drift import DriftLedger, Memory
 from hostk8s_agent.reconcile.holdings import Holdings
 from hostk8s_agent.reconcile.interest import InterestIndex
 from hostk8s_agent.reconcile.inventory import Inventory
+from hostk8s_agent.reconcile.leftovers import Leftovers
+from hostk8s_agent.reconcile.lifecycle import Lifecycle
+from hostk8s_agent.reconcile.pruning import Pruning
+from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneOptions, PruneReports
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.status.board import StatusBoard
 from hostk8s_agent.status.model import StackStatus
@@ -125,13 +129,27 @@ class FakeCluster:
         assert namespace
         return ()
 
-    def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
+    def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
+        assert stack
+        volumes = (one for key, one in sorted(self.objects.items()) if key.kind == "PersistentVolume")
+        return tuple(one for one in volumes if one.manifest["spec"]["storageClassName"] == storage_class)
+
+    def delete_objects(self, stack: str, actions: Sequence[DeleteObject]) -> tuple[ClusterError | None, ...]:
+        assert stack
+        for action in actions:
+            del self.objects[action.key]
+        return tuple(None for _ in actions)
+
+    def apply_objects(self, stack: str, actions: Sequence[ObjectAction]) -> tuple[ObservedObject | ClusterError, ...]:
         assert stack
         return tuple(self._apply(action) for action in actions)
 
-    def _apply(self, action: ApplyObject) -> ObservedObject | ClusterError:
+    def _apply(self, action: ObjectAction) -> ObservedObject | ClusterError:
         if refusal := self.refuses.get(action.key.name):
             return refusal
+        if isinstance(action, ReleaseVolume):
+            self.objects[action.key] = replace(self.objects[action.key], phase="Available", claim_uid="")
+            return self.objects[action.key]
         self.applied.append(action.key)
         self.objects[action.key] = ObservedObject(
             action.key,
@@ -168,6 +186,18 @@ class Bench:
         self.book = ContractBook(
             self.workspace, last_good={}, holders={}, is_expected=self.expected.__contains__, clock=lambda: self.now
         )
+        leftovers = Leftovers(self.workspace, self.inventory, self.book, self.affected.extend)
+        self.pruned: list[str] = []
+        self.pruning = Pruning(
+            self.workspace,
+            Grounds(self.inventory, self.book, self._get_cluster),
+            leftovers,
+            PruneReports(
+                self.affected.extend, lambda _type, words, _stack: self.pruned.append(words), lambda _name, _value: None
+            ),
+            PruneOptions(grace_seconds=10),
+            clock=lambda: self.now,
+        )
         self.reconciler = StackReconciler(
             self.workspace,
             self.book,
@@ -175,7 +205,6 @@ class Bench:
             Reports(
                 board=self.board,
                 interest=self.interest,
-                inventory=self.inventory,
                 holdings=Holdings(self.facts, self.facts.__setitem__),
                 drift=DriftLedger(
                     self.workspace, self.board, lambda: dict(self.where), self.memory, clock=lambda: self.now
@@ -184,6 +213,7 @@ class Bench:
                 on_forgotten=self.forgotten.append,
                 on_affected=self.affected.extend,
             ),
+            Lifecycle(leftovers, self.pruning),
             clock=lambda: self.now,
         )
 
@@ -361,15 +391,41 @@ def test_a_volume_that_is_not_available_yet_is_pending(bench: Bench) -> None:
     assert status.volumes[0].claim == "sample/one"
 
 
-@pytest.mark.parametrize(
-    ("phase", "state", "code"), [("Released", "Pending", "VolumeReleased"), ("Failed", "Blocked", "VolumeFailed")]
-)
-def test_a_volume_that_nobody_can_use_is_a_problem(bench: Bench, phase: str, state: str, code: str) -> None:
-    """The person is told what would make it usable."""
-    cluster_of(bench).phase = phase
+def test_a_volume_that_has_failed_is_a_problem(bench: Bench) -> None:
+    """The person is told where to see why."""
+    cluster_of(bench).phase = "Failed"
     bench.save("sample")
     status = bench.run("sample")
-    assert (status.state, [problem.code for problem in status.problems]) == (state, [code])
+    assert (status.state, [problem.code for problem in status.problems]) == ("Blocked", ["VolumeFailed"])
+
+
+def release(bench: Bench) -> ObjectKey:
+    """Have the claim of the stack's volume deleted."""
+    key = ObjectKey("PersistentVolume", "hostk8s-sample-one-pv")
+    released = replace(cluster_of(bench).objects[key], phase="Released", claim="sample/one", claim_uid="1-2-3")
+    cluster_of(bench).objects[key] = released
+    return key
+
+
+def test_a_released_volume_is_bindable_again_for_its_claim(bench: Bench) -> None:
+    """A claim that is deleted and made again gets its data back, without anyone's doing."""
+    bench.save("sample")
+    bench.run("sample")
+    key = release(bench)
+    status = bench.run("sample")
+    assert (status.state, status.problems) == ("Ready", ())
+    assert cluster_of(bench).objects[key].claim == "sample/one"
+
+
+def test_a_released_volume_is_left_where_the_settings_say_so(bench: Bench) -> None:
+    """Then the person is told which command makes it bindable."""
+    bench.reconciler._lifecycle = replace(bench.reconciler._lifecycle, may_release=False)
+    bench.save("sample")
+    bench.run("sample")
+    release(bench)
+    status = bench.run("sample")
+    assert (status.state, [problem.code for problem in status.problems]) == ("Pending", ["VolumeReleased"])
+    assert "hostk8s-agent release hostk8s-sample-one-pv --for sample/one" in status.problems[0].hint
 
 
 def test_of_two_stacks_with_one_path_the_holder_keeps_it(bench: Bench) -> None:
@@ -399,32 +455,40 @@ def test_of_two_stacks_with_one_volume_name_the_loser_shows_nothing_of_the_winne
         assert bench.run("x").state == "Ready"
 
 
-def test_a_gone_contract_keeps_volumes_and_data(bench: Bench) -> None:
-    """Nothing is deleted; what is left is named, until it is gone."""
+def test_a_gone_contract_keeps_its_data_and_waits_for_its_objects(bench: Bench) -> None:
+    """What is left is named until it is gone, and a change of it brings the stack a run; the data is never touched."""
     file = bench.save("sample")
     bench.run("sample")
     file.unlink()
     status = bench.run("sample")
-    assert (status.state, status.problems[0].code) == ("Removing", "ContractGone")
+    assert (status.state, [problem.code for problem in status.problems]) == ("Removing", ["ContractGone"])
+    assert [(one.state, one.message) for one in status.volumes] == [
+        ("Removing", "no contract asks for it: pruned once that has been so for 10 s (the data stays)")
+    ]
     assert "/mnt/pv/sample/one" in volume_of(bench).entries
+    assert bench.interest.stacks_of(ObjectKey("PersistentVolume", "hostk8s-sample-one-pv")) == {"sample"}
     cluster_of(bench).objects.clear()
     bench.reconciler.reconcile("sample")
     assert bench.board.stack("sample") is None
     assert bench.forgotten == ["sample"]
+    assert [one.key.name for one in bench.inventory.unwanted_directories()] == ["/mnt/pv/sample/one"]
+    assert "/mnt/pv/sample/one" in volume_of(bench).entries
 
 
-def test_what_is_left_of_a_gone_stack_is_not_called_ready(bench: Bench) -> None:
-    """Its parts are kept, and nobody looks after them; a change of its volume still brings it a run."""
-    file = bench.save("sample")
-    bench.run("sample")
+def test_a_path_is_free_once_what_stood_for_it_is_pruned(bench: Bench) -> None:
+    """Another stack may have the path then, and not before."""
+    file = bench.save("zebra", path="/mnt/pv/shared")
+    bench.run("zebra")
     file.unlink()
-    status = bench.run("sample")
-    assert {one.state for one in status.directories} | {one.state for one in status.volumes} == {"Pending"}
-    key = ObjectKey("PersistentVolume", "hostk8s-sample-one-pv")
-    assert bench.interest.stacks_of(key) == {"sample"}
-    cluster_of(bench).objects[key] = replace(cluster_of(bench).objects[key], is_in_file=True)
-    [problem] = bench.run("sample").problems
-    assert "delete data/manifests/sample.yaml" in problem.hint
+    bench.run("zebra")
+    bench.now += 10
+    bench.pruning.run_pass()
+    bench.reconciler.reconcile("zebra")
+    bench.save("alpha", path="/mnt/pv/shared")
+    bench.save("beta", path="/mnt/pv/shared")
+    assert bench.run("alpha").state == "Ready"
+    bench.save("zebra", path="/mnt/pv/shared")
+    assert bench.run("zebra").state == "Blocked"
 
 
 def test_a_moved_stack_leaves_nothing_behind_that_is_in_use(bench: Bench) -> None:
@@ -508,6 +572,11 @@ def test_objects_bring_their_stacks(bench: Bench) -> None:
     assert bench.interest.stacks_of(ObjectKey("PersistentVolume", "hostk8s-a-one-pv")) == {"a"}
     bench.save("a", directory="two")
     bench.run("a")
-    assert bench.interest.stacks_of(ObjectKey("PersistentVolume", "hostk8s-a-one-pv")) == set()
+    gone = ObjectKey("PersistentVolume", "hostk8s-a-one-pv")
+    assert bench.interest.stacks_of(gone) == {"a"}, "it is waited for till it is pruned"
+    del cluster_of(bench).objects[gone]
+    for _ in range(2):
+        bench.run("a")
+    assert bench.interest.stacks_of(gone) == set()
     bench.interest.forget("b")
     assert bench.interest.stacks_of(ObjectKey("StorageClass", "fast")) == {"a"}

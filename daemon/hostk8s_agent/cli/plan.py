@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-_VERBS = {"CreateDirectory": "create", "ChangeDirectory": "change", "ApplyObject": "apply"}
+_VERBS = {
+    "CreateDirectory": "create",
+    "ChangeDirectory": "change",
+    "ApplyObject": "apply",
+    "ReplaceObject": "replace",
+    "ReleaseVolume": "release",
+    "DeleteObject": "prune",
+}
 
 
 def show_plan(stack: str | None, output: OutputFormat, workspace: Path | None, timeout_seconds: float) -> ExitCode:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from hostk8s_agent.errors import ClusterError
-    from hostk8s_agent.plan.actions import ApplyObject
+    from hostk8s_agent.plan.actions import DeleteObject, ObjectAction
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject, ObservedPod
 
@@ -35,5 +35,14 @@ class ClusterAccess(Protocol):
     def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
         """Ask for the pods of a namespace, sorted by name. One request; raises the `ClusterError` of its failure."""
 
-    def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
-        """Apply the objects concurrently; return for each the object as the server has it now, or why not."""
+    def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
+        """Return the PersistentVolumes that name the StorageClass, sorted, whoever made them. Raises as above."""
+
+    def apply_objects(self, stack: str, actions: Sequence[ObjectAction]) -> tuple[ObservedObject | ClusterError, ...]:
+        """Carry the actions out concurrently; return for each the object as the server has it now, or why not.
+
+        Of one that is replaced that may be the old object, on its way out.
+        """
+
+    def delete_objects(self, stack: str, actions: Sequence[DeleteObject]) -> tuple[ClusterError | None, ...]:
+        """Delete the objects of a stack; return for each why not, None when it is gone or on its way."""

@@ -9,16 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.cluster.adoption import render_adoption
+from hostk8s_agent.cluster.deleting import delete_object
 from hostk8s_agent.cluster.errors import ClusterAnswerError, ObjectChangedError
 from hostk8s_agent.cluster.objects import parse_object
+from hostk8s_agent.cluster.releasing import release_volume
 from hostk8s_agent.cluster.requests import APPLY_PATCH, JSON_PATCH, ClusterClient, Request
 from hostk8s_agent.cluster.resources import find_resource, object_path
 from hostk8s_agent.errors import ClusterError
+from hostk8s_agent.plan.actions import ApplyObject, ReleaseVolume, ReplaceObject
 from hostk8s_agent.plan.objects import FIELD_MANAGER
 
 if TYPE_CHECKING:
     from hostk8s_agent.cluster.mirror import Mirror
-    from hostk8s_agent.plan.actions import ApplyObject
+    from hostk8s_agent.plan.actions import DeleteObject, ObjectAction
     from hostk8s_agent.plan.desired import Manifest, ObjectKey
     from hostk8s_agent.plan.observed import ObservedObject
 
@@ -47,9 +50,9 @@ class Applier:
         self._classes_written: dict[ObjectKey, tuple[Manifest, ObservedObject]] = {}
 
     def apply_objects(
-        self, client: ClusterClient, actions: Sequence[ApplyObject]
+        self, client: ClusterClient, actions: Sequence[ObjectAction]
     ) -> tuple[ObservedObject | ClusterError, ...]:
-        """Apply the objects concurrently; return for each the object as the server has it now, or why not."""
+        """Carry the actions out concurrently; return for each the object as the server has it now, or why not."""
         if not actions:
             return ()
         first, *others = actions
@@ -57,12 +60,30 @@ class Applier:
         waiting = [self._threads.submit(self._apply_contained, client, action) for action in others]
         return (self._apply_contained(client, first), *(one.result() for one in waiting))
 
+    def delete_objects(self, client: ClusterClient, actions: Sequence[DeleteObject]) -> tuple[ClusterError | None, ...]:
+        """Delete the objects concurrently; return for each why not, None when it is gone or on its way."""
+        return tuple(self._threads.map(lambda action: self._delete_contained(client, action), actions))
+
     def close(self) -> None:
         """End the threads once what they do is done; closing the client makes that soon."""
         self._threads.shutdown(wait=True, cancel_futures=False)
 
-    def _apply_contained(self, client: ClusterClient, action: ApplyObject) -> ObservedObject | ClusterError:
+    def _delete_contained(self, client: ClusterClient, action: DeleteObject) -> ClusterError | None:
+        write = self._mirror.begin_write(action.key)
+        left: ObservedObject | None = None
         try:
+            left = delete_object(client, action)
+        except ClusterError as error:
+            return error
+        finally:
+            for key in self._mirror.end_write(write, left):
+                self._on_object(key)
+        return None
+
+    def _apply_contained(self, client: ClusterClient, action: ObjectAction) -> ObservedObject | ClusterError:
+        try:
+            if not isinstance(action, ApplyObject):
+                return self._apply(client, action)
             if action.key.kind == "StorageClass":
                 return self._apply_shared(client, action)
             return self._apply(client, action)
@@ -88,7 +109,7 @@ class Applier:
             self._classes_written[action.key] = (action.manifest, applied)
             return applied
 
-    def _apply(self, client: ClusterClient, action: ApplyObject) -> ObservedObject:
+    def _apply(self, client: ClusterClient, action: ObjectAction) -> ObservedObject:
         write = self._mirror.begin_write(action.key)
         applied: ObservedObject | None = None
         try:
@@ -98,7 +119,16 @@ class Applier:
             for key in self._mirror.end_write(write, applied):
                 self._on_object(key)
 
-    def _write(self, client: ClusterClient, action: ApplyObject) -> ObservedObject:
+    def _write(self, client: ClusterClient, action: ObjectAction) -> ObservedObject:
+        if isinstance(action, ReleaseVolume):
+            return release_volume(client, action, self._mirror.find_objects([action.key]).get(action.key))
+        if isinstance(action, ReplaceObject):
+            # A volume stays till its protection controller lets it go: its deletion brings the stack another run.
+            left = delete_object(client, action)
+            return left or self._write_manifest(client, ApplyObject(action.key, action.manifest, action.reason))
+        return self._write_manifest(client, action)
+
+    def _write_manifest(self, client: ClusterClient, action: ApplyObject) -> ObservedObject:
         is_new = action.uid is None
         version: str | None
         if is_new:

@@ -9,20 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from hostk8s_agent.cluster.applying import Applier
 from hostk8s_agent.cluster.claims import ClaimsInMirror
 from hostk8s_agent.cluster.connecting import Connector
+from hostk8s_agent.cluster.containing import contain
 from hostk8s_agent.cluster.errors import (
     ClusterAnswerError,
-    ClusterRefusedError,
     ClusterUnauthenticatedError,
     ClusterUnavailableError,
     ClusterUnreachableError,
-    KubeconfigError,
 )
 from hostk8s_agent.cluster.kubeconfig_watch import KubeconfigWatch
 from hostk8s_agent.cluster.mirror import Mirror
@@ -31,7 +30,7 @@ from hostk8s_agent.cluster.requests import RequestCounter
 from hostk8s_agent.cluster.rising import RisingServer
 from hostk8s_agent.cluster.scratch import clear_scratch_folder
 from hostk8s_agent.cluster.session import Session, explain_staleness
-from hostk8s_agent.cluster.state import ClusterState, ConnectionState, ConnectionTiming
+from hostk8s_agent.cluster.state import ClusterState, ConnectionState, ConnectionTiming, state_of
 from hostk8s_agent.errors import ClusterError, Problem
 from hostk8s_agent.pacing import Backoff
 
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hostk8s_agent.cluster.kubeconfig import KubeconfigSource
-    from hostk8s_agent.plan.actions import ApplyObject
+    from hostk8s_agent.plan.actions import DeleteObject, ObjectAction
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
 
@@ -48,10 +47,9 @@ log = structlog.get_logger()
 
 STATE_CHANGED = "cluster.state_changed"
 CLUSTER_REPLACED = "cluster.replaced"
-LISTENER_FAILED = "cluster.listener_failed"
 SUPERVISOR_CRASHED = "cluster.supervisor_crashed"
 
-Told = ParamSpec("Told")
+Outcome = TypeVar("Outcome")
 
 _CONNECTING = Problem(
     "ClusterConnecting", "the cluster is being connected to", "nothing to do: it takes a moment after a start"
@@ -79,10 +77,10 @@ class ClusterConnection(ClaimsInMirror):
     ) -> None:
         self._timing = timing or ConnectionTiming()
         self._scratch_folder = scratch_folder
-        self._on_change = _contain(on_change)
+        self._on_change = contain(on_change)
         self._counter = RequestCounter()
         self._mirror = Mirror()
-        self._on_object = _contain(on_object)
+        self._on_object = contain(on_object)
         self._applier = Applier(self._mirror, self._on_object)
         self._kubeconfigs = KubeconfigWatch(source)
         self._connector = Connector(scratch_folder, self._counter, self._timing)
@@ -145,17 +143,29 @@ class ClusterConnection(ClaimsInMirror):
         self._require_session()
         return self._mirror.find_volumes_at(path)
 
-    def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
+    def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
+        """Return the PersistentVolumes that name the StorageClass. Raises `ClusterUnavailableError`."""
+        del stack
+        self._require_session()
+        return self._mirror.find_volumes_of_class(storage_class)
+
+    def delete_objects(self, stack: str, actions: Sequence[DeleteObject]) -> tuple[ClusterError | None, ...]:
+        """Delete the objects concurrently; return for each why not, None when it is gone or on its way."""
+        del stack
+        try:
+            session = self._require_session()
+        except ClusterUnavailableError as error:
+            return tuple(ClusterUnavailableError(error.cause) for _ in actions)
+        return _doubting(session, self._applier.delete_objects(session.client, actions))
+
+    def apply_objects(self, stack: str, actions: Sequence[ObjectAction]) -> tuple[ObservedObject | ClusterError, ...]:
         """Apply the objects concurrently; return for each the object as the server has it now, or why not."""
         del stack
         try:
             session = self._require_session()
         except ClusterUnavailableError as error:
             return tuple(ClusterUnavailableError(error.cause) for _ in actions)
-        outcomes = self._applier.apply_objects(session.client, actions)
-        if any(isinstance(one, (ClusterUnreachableError, ClusterUnauthenticatedError)) for one in outcomes):
-            session.doubt()
-        return outcomes
+        return _doubting(session, self._applier.apply_objects(session.client, actions))
 
     @property
     def cluster_uid(self) -> str:
@@ -253,7 +263,7 @@ class ClusterConnection(ClaimsInMirror):
         asked = getattr(error, "retry_after_seconds", None) or 0.0
         wait = max(self._backoff.next_seconds() if eager is None else eager, asked)
         self._attempt_at = time.monotonic() + wait
-        self._publish(_state_of(error), error.problem)
+        self._publish(state_of(error), error.problem)
 
     def _drop_session(self) -> None:
         session, self._session = self._session, None
@@ -281,19 +291,8 @@ class ClusterConnection(ClaimsInMirror):
         self._on_change()
 
 
-def _contain(told: Callable[Told, None]) -> Callable[Told, None]:
-    """Return a callback that never raises: a listener's mistake must not end the connection."""
-
-    def tell(*arguments: Told.args, **named: Told.kwargs) -> None:
-        try:
-            told(*arguments, **named)
-        except Exception:
-            log.exception(LISTENER_FAILED)
-
-    return tell
-
-
-def _state_of(error: ClusterError) -> ConnectionState:
-    if isinstance(error, KubeconfigError):
-        return "NoKubeconfig"
-    return "Refused" if isinstance(error, ClusterRefusedError) else "Unreachable"
+def _doubting(session: Session, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """Return the outcomes, and have the session looked at when one of them says that something broke."""
+    if any(isinstance(one, (ClusterUnreachableError, ClusterUnauthenticatedError)) for one in outcomes):
+        session.doubt()
+    return outcomes

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hostk8s_agent.cluster.errors import ManifestFolderError
+from hostk8s_agent.cluster.objects import class_of
 from hostk8s_agent.cluster.yaml_text import parse_yaml
+from hostk8s_agent.plan.actions import ReleaseVolume
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.objects import FIELD_MANAGER
 from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedObject, ObservedPod
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hostk8s_agent.errors import ClusterError
-    from hostk8s_agent.plan.actions import ApplyObject
+    from hostk8s_agent.plan.actions import DeleteObject, ObjectAction
 
 PHASE = "Manifest"
 """The phase of a PersistentVolume that stands in a file."""
@@ -86,16 +88,40 @@ class ManifestFiles:
         del namespace
         return ()
 
-    def apply_objects(self, stack: str, actions: Sequence[ApplyObject]) -> tuple[ObservedObject | ClusterError, ...]:
-        """Write the objects into the stack's file, all of them or none; a file that has them is not touched."""
+    def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
+        """Return those of the stack's file: each file has the StorageClasses of its own volumes."""
+        with self._lock:
+            found = self._load(stack)
+        observed = (_observe(key, found[key]) for key in sorted(found))
+        return tuple(one for one in observed if class_of(one) == storage_class)
+
+    def delete_objects(self, stack: str, actions: Sequence[DeleteObject]) -> tuple[ClusterError | None, ...]:
+        """Take the objects out of the stack's file; the file goes with the last one."""
+        gone = {action.key for action in actions}
         with self._lock:
             try:
                 found = self._load(stack)
-                wanted = {**found, **{action.key: action.manifest for action in actions}}
+                wanted = {key: manifest for key, manifest in found.items() if key not in gone}
+                if wanted:
+                    self._store(stack, wanted)
+                else:
+                    self._remove(stack)
+            except ManifestFolderError as error:
+                return tuple(ManifestFolderError(error.message, hint=error.hint) for _ in actions)
+        return tuple(None for _ in actions)
+
+    def apply_objects(self, stack: str, actions: Sequence[ObjectAction]) -> tuple[ObservedObject | ClusterError, ...]:
+        """Write the objects into the stack's file, all of them or none; a file that has them is not touched."""
+        # In a file no claim ever held a volume.
+        written = [action for action in actions if not isinstance(action, ReleaseVolume)]
+        with self._lock:
+            try:
+                found = self._load(stack)
+                wanted = {**found, **{action.key: action.manifest for action in written}}
                 self._store(stack, wanted)
             except ManifestFolderError as error:
                 return tuple(ManifestFolderError(error.message, hint=error.hint) for _ in actions)
-        return tuple(_observe(action.key, action.manifest) for action in actions)
+        return tuple(_observe(action.key, wanted[action.key]) for action in actions)
 
     def _path(self, stack: str) -> Path:
         *parents, name = stack.split("/")
@@ -120,6 +146,15 @@ class ManifestFiles:
             if key is not None:
                 found[key] = document
         return found
+
+    def _remove(self, stack: str) -> None:
+        path = self._path(stack)
+        with _explaining(path, "removed"):
+            path.unlink(missing_ok=True)
+            # The folders that were there for it alone: `foundation/` of `foundation/airflow`.
+            for parent in path.relative_to(self._folder).parents[:-1]:
+                with contextlib.suppress(OSError):
+                    (self._folder / parent).rmdir()
 
     def _store(self, stack: str, wanted: Mapping[ObjectKey, Mapping[str, Any]]) -> None:
         path = self._path(stack)

@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from hostk8s_agent.cluster.objects import mapping, order_of, text
+from hostk8s_agent.cluster.objects import class_of, mapping, order_of, text
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject
 
@@ -85,6 +85,12 @@ class Mirror:
         """Return the PersistentVolumes that lead to a path of the node, into it, or to what it lies in."""
         with self._lock:
             return tuple(one for _, one in sorted(self._objects.items()) if _leads_to(one, path))
+
+    def find_volumes_of_class(self, storage_class: str) -> tuple[ObservedObject, ...]:
+        """Return the PersistentVolumes that name the StorageClass, sorted. Looks at all: for what happens seldom."""
+        with self._lock:
+            found = [one for one in self._objects.values() if class_of(one) == storage_class]
+        return tuple(sorted(found, key=lambda one: one.key))
 
     def _find_claims(self, index: Mapping[str, set[ClaimKey]], name: str) -> tuple[ObservedClaim, ...]:
         with self._lock:

@@ -66,6 +66,12 @@ def describe_malformed(resource: Resource, raw: object) -> str:
     return f"{resource.kind}/{name if isinstance(name, str) else '?'}"
 
 
+def class_of(found: ObservedObject) -> str:
+    """Return the StorageClass that a PersistentVolume names, empty for any other object."""
+    is_volume = found.key.kind == "PersistentVolume"
+    return text(mapping(found.manifest.get("spec")).get("storageClassName")) if is_volume else ""
+
+
 def order_of(resource_version: str) -> int:
     """Return a resource version as a number, 0 where it is none.
 

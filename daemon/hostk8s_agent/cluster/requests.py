@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 JsonObject: TypeAlias = dict[str, Any]
 
-Verb: TypeAlias = Literal["get", "list", "watch", "apply", "patch"]
-"""What a request is for; `apply` and `patch` write, the others do not."""
+Verb: TypeAlias = Literal["get", "list", "watch", "apply", "patch", "delete"]
+"""What a request is for; `apply`, `patch` and `delete` write, the others do not."""
 
 APPLY_PATCH = "application/apply-patch+yaml"
+JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 
 
@@ -39,6 +40,8 @@ class Request:
     @property
     def method(self) -> str:
         """The HTTP method."""
+        if self.verb == "delete":
+            return "DELETE"
         return "PATCH" if self.verb in ("apply", "patch") else "GET"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from hostk8s_agent.cluster.errors import ClusterRefusedError, KubeconfigError
+
 if TYPE_CHECKING:
-    from hostk8s_agent.errors import Problem
+    from hostk8s_agent.errors import ClusterError, Problem
 
 ConnectionState = Literal["Connected", "Connecting", "Unreachable", "Refused", "NoKubeconfig"]
 """`Connected`: everything was listed and is watched. `Refused`: the server answers 401 or 403."""
@@ -64,3 +66,10 @@ class ConnectionTiming:
     eager_for: float = 60.0
     # A connection that lasted this long owes nothing to the failures before it.
     backoff_reset: float = 60.0
+
+
+def state_of(error: ClusterError) -> ConnectionState:
+    """Return the state of a connection that has failed with this error."""
+    if isinstance(error, KubeconfigError):
+        return "NoKubeconfig"
+    return "Refused" if isinstance(error, ClusterRefusedError) else "Unreachable"

@@ -132,6 +132,14 @@ class ClaimIndex:
         self._holders[key] = stack
         return self._rank_anew(key, ranks)
 
+    def claimants_of(self, key: str) -> frozenset[str]:
+        """Return the stacks whose contracts ask for exactly this path or PersistentVolume's name."""
+        return frozenset(self._tree.find(key))
+
+    def holder_of(self, key: str) -> str | None:
+        """Return the stack that holds a path or a PersistentVolume's name, None when none does."""
+        return self._holders.get(key)
+
     def release_holder(self, key: str) -> frozenset[str]:
         """Note that nobody holds a path or a PersistentVolume's name any more, because it was pruned.
 

@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hostk8s_agent.plan.actions import Action, ApplyObject, BlockedAction, CreateDirectory, Plan
+from hostk8s_agent.plan.actions import Action, BlockedAction, ChangeDirectory, CreateDirectory, Plan
 from hostk8s_agent.status.model import API_VERSION, AgentStatus, StackStatus, render_agent_status, render_json
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def render_changes(
 def _render_plan(plan: Plan) -> dict[str, Any]:
     return {
         "stack": plan.stack,
-        "actions": [_render_action(action) for action in (*plan.directories, *plan.objects)],
+        "actions": [_render_action(action) for action in (*plan.directories, *plan.objects, *plan.prunes)],
         "blocked": [_render_blocked(blocked) for blocked in plan.blocked],
         "informed": render_json(plan.informed),
         "invalid": render_json(plan.invalid),
@@ -121,10 +121,10 @@ def _render_plan(plan: Plan) -> dict[str, Any]:
 
 
 def _render_action(action: Action) -> dict[str, Any]:
-    if isinstance(action, ApplyObject):
-        subject, declared = f"{action.key.kind}/{action.key.name}", {}
-    else:
+    if isinstance(action, (CreateDirectory, ChangeDirectory)):
         subject, declared = action.path, {"owner": f"{action.uid}:{action.gid}", "permissions": f"{action.mode:o}"}
+    else:
+        subject, declared = f"{action.key.kind}/{action.key.name}", {}
     drift = () if isinstance(action, CreateDirectory) else action.drift
     return {
         "kind": type(action).__name__,

@@ -75,7 +75,54 @@ class ApplyObject:
     directory: str | None = None
 
 
-Action: TypeAlias = DirectoryAction | ApplyObject
+@dataclass(frozen=True, slots=True)
+class ReplaceObject:
+    """Delete one object of ours, and apply it anew under its name: a field differs that Kubernetes lets nobody change.
+
+    The deletion holds for the object as it was observed (`uid`, `resource_version`): a claim that is bound to a
+    PersistentVolume in between changes its resource version, and the volume is left as it is.
+    """
+
+    key: ObjectKey
+    manifest: Manifest
+    reason: str
+    uid: str
+    resource_version: str
+    drift: tuple[Drift, ...] = ()
+    directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseVolume:
+    """Make a PersistentVolume bindable for the claim `claim` (`namespace/name`), and for no other.
+
+    It holds for the volume with this `uid` whose claimRef has just this `claim_uid` (empty: none). Of a claimRef that
+    names the claim already, only the uid and the resource version go.
+    """
+
+    key: ObjectKey
+    uid: str
+    claim: str
+    claim_uid: str
+    reason: str
+    drift: tuple[Drift, ...] = ()
+    directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteObject:
+    """Delete one object that we applied for `stack` and that no contract asks for, as it was observed."""
+
+    key: ObjectKey
+    stack: str
+    reason: str
+    uid: str
+    resource_version: str
+    drift: tuple[Drift, ...] = ()
+
+
+ObjectAction: TypeAlias = ApplyObject | ReplaceObject | ReleaseVolume
+Action: TypeAlias = DirectoryAction | ObjectAction | DeleteObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +144,21 @@ class BlockedAction:
 class Plan:
     """What one stack needs: directories first, then StorageClasses, then PersistentVolumes, then what is blocked.
 
+    `prunes` are objects that its contract does not ask for any more: not a run deletes them, but the pruning of the
+    whole workspace, in its time.
     `informed` holds problems that a person is told although nothing is held back (the holder's side of a conflict);
     `invalid` those of a contract file that is not valid: then nothing can be planned.
     """
 
     stack: str
     directories: tuple[DirectoryAction, ...] = ()
-    objects: tuple[ApplyObject, ...] = ()
+    objects: tuple[ObjectAction, ...] = ()
     blocked: tuple[BlockedAction, ...] = ()
     informed: tuple[Problem, ...] = ()
     invalid: tuple[Problem, ...] = ()
+    prunes: tuple[DeleteObject, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do and nothing held back."""
-        return not (self.directories or self.objects or self.blocked)
+        return not (self.directories or self.objects or self.blocked or self.prunes)

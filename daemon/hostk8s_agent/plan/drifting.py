@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from hostk8s_agent.errors import Problem
-from hostk8s_agent.plan.actions import ApplyObject, CreateDirectory, Drift
+from hostk8s_agent.plan.actions import ApplyObject, ChangeDirectory, CreateDirectory, Drift, ReplaceObject
 from hostk8s_agent.plan.differing import render_fields
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 EXISTENCE = "existence"
 """The field of what is not there at all any more."""
+
+
+_OF_DIRECTORIES = (CreateDirectory, ChangeDirectory)
 
 
 class FieldKey(NamedTuple):
@@ -54,7 +57,7 @@ class FoundDrift:
 
 def name_subject(action: Action) -> str:
     """Return what an action is about, as problems and events name it."""
-    return f"{action.key.kind}/{action.key.name}" if isinstance(action, ApplyObject) else action.path
+    return action.path if isinstance(action, _OF_DIRECTORIES) else f"{action.key.kind}/{action.key.name}"
 
 
 def find_drift(plan: Plan, before: Mapping[str, InPlace], where: Mapping[str, str]) -> tuple[FoundDrift, ...]:
@@ -66,7 +69,7 @@ def find_drift(plan: Plan, before: Mapping[str, InPlace], where: Mapping[str, st
     for action in (*plan.directories, *plan.objects):
         subject = name_subject(action)
         known = before.get(subject)
-        place = "cluster" if isinstance(action, ApplyObject) else "volume"
+        place = "volume" if isinstance(action, _OF_DIRECTORIES) else "cluster"
         if known is not None and known.where == where[place]:
             token = _name_change(action, known)
             found += [FoundDrift(FieldKey(subject, one.field), one, token) for one in _differing(action, known)]
@@ -113,6 +116,8 @@ def find_differences(action: Action) -> tuple[Drift, ...]:
 
 def _differing(action: Action, known: InPlace) -> tuple[Drift, ...]:
     """Return the differences that are nobody's wish: those whose desired value is what was in place."""
+    if isinstance(action, ApplyObject) and action.uid is None and not _is_as_it_was(action, known):
+        return ()  # it went to be replaced, because the contract asks for another one
     return tuple(
         one for one in find_differences(action) if one.field == EXISTENCE or known.fields.get(one.field) == one.desired
     )
@@ -120,6 +125,11 @@ def _differing(action: Action, known: InPlace) -> tuple[Drift, ...]:
 
 def _name_change(action: Action, known: InPlace) -> str:
     """Return the token of the change that the action puts right."""
-    if not isinstance(action, ApplyObject):
+    if not isinstance(action, (ApplyObject, ReplaceObject)):
         return ""
     return f"gone {known.uid}" if action.uid is None else f"{action.uid} {action.resource_version}"
+
+
+def _is_as_it_was(action: ApplyObject, known: InPlace) -> bool:
+    wanted = render_fields(action.manifest)
+    return all(wanted.get(field, value) == value for field, value in known.fields.items())

@@ -11,7 +11,9 @@ from hostk8s_agent.plan.actions import (
     BlockedAction,
     ChangeDirectory,
     DirectoryAction,
+    ObjectAction,
     Plan,
+    ReleaseVolume,
 )
 from hostk8s_agent.plan.drifting import EXISTENCE, FieldKey, find_differences, name_subject
 
@@ -30,7 +32,7 @@ def hold_fields(plan: Plan, held: Mapping[FieldKey, Problem]) -> Plan:
     the directory as root's.
     """
     directories: list[DirectoryAction] = []
-    objects: list[ApplyObject] = []
+    objects: list[ObjectAction] = []
     blocked: list[BlockedAction] = []
     for action in plan.directories:
         wrong = _find_held(action, held)
@@ -47,9 +49,20 @@ def hold_fields(plan: Plan, held: Mapping[FieldKey, Problem]) -> Plan:
             problem = held[FieldKey(subject, wrong[0].field)]
             blocked.append(BlockedAction(subject, problem, wrong, directory=apply.directory))
         kept = _leave_out_of_object(apply, {one.field for one in wrong})
-        if kept is not None and _directory_of(kept) not in unmade:
+        if kept is not None and directory_of(kept) not in unmade:
             objects.append(kept)
     return replace(plan, directories=tuple(directories), objects=tuple(objects), blocked=(*plan.blocked, *blocked))
+
+
+def directory_of(action: ObjectAction) -> str:
+    """Return the path of the directory that must be there before the action; empty where there is none.
+
+    None is needed for a StorageClass, nor to release a volume that exists.
+    """
+    if isinstance(action, ReleaseVolume):
+        return ""
+    host_path = action.manifest.get("spec", {}).get("hostPath", {})
+    return str(host_path.get("path", ""))
 
 
 def omit_fields(manifest: Mapping[str, Any], fields: frozenset[str], path: str = "") -> dict[str, Any]:
@@ -81,14 +94,10 @@ def _leave_out_of_directory(action: DirectoryAction, fields: set[str]) -> Direct
     return rest if rest.drift else None
 
 
-def _leave_out_of_object(action: ApplyObject, fields: set[str]) -> ApplyObject | None:
+def _leave_out_of_object(action: ObjectAction, fields: set[str]) -> ObjectAction | None:
     if not fields:
         return action
+    if not isinstance(action, ApplyObject):
+        return None  # it is replaced for the sake of just these
     rest = tuple(one for one in action.drift if one.field not in fields)
     return replace(action, manifest=omit_fields(action.manifest, frozenset(fields)), drift=rest) if rest else None
-
-
-def _directory_of(action: ApplyObject) -> str:
-    """Return the path that a PersistentVolume stands for, empty for a StorageClass."""
-    host_path = action.manifest.get("spec", {}).get("hostPath", {})
-    return str(host_path.get("path", ""))

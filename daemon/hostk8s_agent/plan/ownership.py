@@ -22,8 +22,12 @@ def is_ours(observed: ObservedObject) -> bool:
 
     The label alone counts, because `kubectl replace` throws all field managers away.
     """
-    applied = any(manager.name == FIELD_MANAGER and manager.operation == "Apply" for manager in observed.managers)
-    return applied or _labels(observed).get(LABEL_MANAGED_BY) == FIELD_MANAGER
+    return is_applied_by_us(observed) or _labels(observed).get(LABEL_MANAGED_BY) == FIELD_MANAGER
+
+
+def is_applied_by_us(observed: ObservedObject) -> bool:
+    """Whether the object has fields that we applied: what a label says can be copied, this cannot."""
+    return any(manager.name == FIELD_MANAGER and manager.operation == "Apply" for manager in observed.managers)
 
 
 def find_adoptable_manager(desired: DesiredObject, observed: ObservedObject) -> str | None:
@@ -56,11 +60,17 @@ def find_other_workspace(desired: DesiredObject, observed: ObservedObject | None
     """
     if observed is None or desired.key.kind != "PersistentVolume" or not is_ours(observed):
         return None
+    named = find_named_workspace(observed)
+    ours = desired.manifest["metadata"]["annotations"][ANNOTATION_WORKSPACE]
+    return named if named != ours else None
+
+
+def find_named_workspace(observed: ObservedObject) -> str | None:
+    """Return the workspace that an object says it belongs to, None when it says nothing."""
     metadata = observed.manifest.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
     named = annotations.get(ANNOTATION_WORKSPACE) if isinstance(annotations, Mapping) else None
-    ours = desired.manifest["metadata"]["annotations"][ANNOTATION_WORKSPACE]
-    return named if isinstance(named, str) and named != ours else None
+    return named if isinstance(named, str) else None
 
 
 def render_managers(observed: ObservedObject) -> str:

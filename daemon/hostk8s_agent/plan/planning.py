@@ -13,16 +13,19 @@ from hostk8s_agent.plan.actions import (
     CreateDirectory,
     DirectoryAction,
     Drift,
+    ObjectAction,
     Plan,
 )
 from hostk8s_agent.plan.differing import diff_directory, diff_object, immutable_fields
 from hostk8s_agent.plan.ownership import find_adoptable_manager, find_other_workspace, is_ours, render_managers
+from hostk8s_agent.plan.replacing import plan_release, plan_replacement
 from hostk8s_agent.plan.reserving import keep_claim, reserve_for
+from hostk8s_agent.plan.wording import block, explain_drift, resource_of, subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hostk8s_agent.plan.desired import DesiredDirectory, DesiredObject, DesiredState, ObjectKey
+    from hostk8s_agent.plan.desired import DesiredDirectory, DesiredObject, DesiredState
     from hostk8s_agent.plan.observed import ObservedDirectory, ObservedObject, ObservedState
 
 
@@ -35,7 +38,8 @@ class Constraints:
     user's host directory stands in for the volume. `living_workspaces` are the paths of other workspaces that
     exist on this machine: what says that it belongs to one of them is theirs; what names a path that is gone is
     taken over, because a checkout may be moved. `reservations` maps the name of a PersistentVolume that is made anew
-    to the claim (`namespace/name`) that it is kept for, because that claim held it before.
+    to the claim (`namespace/name`) that it is kept for, because that claim held it before. `may_release` says whether
+    a Released PersistentVolume is made bindable again for the claim that had it.
     """
 
     lost_conflicts: Mapping[str, Problem] = field(default_factory=dict)
@@ -43,6 +47,7 @@ class Constraints:
     may_set_owner: bool = True
     living_workspaces: frozenset[str] = frozenset()
     reservations: Mapping[str, str] = field(default_factory=dict)
+    may_release: bool = True
 
 
 def plan_stack(desired: DesiredState, observed: ObservedState, constraints: Constraints | None = None) -> Plan:
@@ -53,7 +58,7 @@ def plan_stack(desired: DesiredState, observed: ObservedState, constraints: Cons
     """
     limits = constraints or Constraints()
     actions: list[DirectoryAction] = []
-    objects: list[ApplyObject] = []
+    objects: list[ObjectAction] = []
     blocked: list[BlockedAction] = []
     held: set[str] = set()
     for directory in desired.directories:
@@ -98,7 +103,7 @@ def _plan_directory(
         mode=desired.mode,
         changes_owner=any(one.field == "owner" for one in drift),
         changes_mode=any(one.field == "permissions" for one in drift),
-        reason=_explain_drift(drift),
+        reason=explain_drift(drift),
         drift=drift,
     )
 
@@ -121,18 +126,21 @@ def _explain_obstacle(found: ObservedDirectory) -> Problem:
 
 def _plan_object(
     desired: DesiredObject, observed: ObservedState, limits: Constraints
-) -> ApplyObject | BlockedAction | None:
+) -> ObjectAction | BlockedAction | None:
     if isinstance(observed.objects, Problem):
-        return BlockedAction(_subject(desired.key), observed.objects, directory=desired.directory, is_waiting=True)
+        return BlockedAction(subject_of(desired.key), observed.objects, directory=desired.directory, is_waiting=True)
     found = observed.objects.get(desired.key)
     if found is None:
         return _plan_creation(desired, limits)
     if found.is_terminating:
-        return _blocked(desired, _explain_terminating(found), is_waiting=True)
+        return block(desired, _explain_terminating(found), is_waiting=True)
     workspace = find_other_workspace(desired, found)
     if workspace in limits.living_workspaces:
-        return _blocked(desired, _explain_other_workspace(found, workspace))
-    return _plan_existing(desired, found)
+        return block(desired, _explain_other_workspace(found, workspace))
+    planned = _plan_existing(desired, found)
+    if planned is None and limits.may_release:
+        return plan_release(desired, found)
+    return planned
 
 
 def _plan_creation(desired: DesiredObject, limits: Constraints) -> ApplyObject:
@@ -143,19 +151,19 @@ def _plan_creation(desired: DesiredObject, limits: Constraints) -> ApplyObject:
     return ApplyObject(desired.key, manifest, reason, directory=desired.directory)
 
 
-def _plan_existing(desired: DesiredObject, found: ObservedObject) -> ApplyObject | BlockedAction | None:
+def _plan_existing(desired: DesiredObject, found: ObservedObject) -> ObjectAction | BlockedAction | None:
     drift = diff_object(desired, found)
     adopts_from = None
     if not is_ours(found):
         adopts_from = find_adoptable_manager(desired, found)
         differing = tuple(one for one in drift if not one.field.startswith("metadata."))
         if adopts_from is None and differing:
-            return _blocked(desired, _explain_foreign(found, differing), differing)
+            return block(desired, _explain_foreign(found, differing), differing)
     elif not drift:
         return None
     if not found.is_in_file and (immutable := immutable_fields(drift)):
-        return _blocked(desired, _explain_immutable(found, immutable), immutable)
-    reason = _explain_drift(drift) if adopts_from is None else f"{adopts_from} made it; it is adopted"
+        return plan_replacement(desired, found, immutable)
+    reason = explain_drift(drift) if adopts_from is None else f"{adopts_from} made it; it is adopted"
     return ApplyObject(
         key=desired.key,
         manifest=keep_claim(desired.manifest, found),
@@ -168,27 +176,11 @@ def _plan_existing(desired: DesiredObject, found: ObservedObject) -> ApplyObject
     )
 
 
-def _blocked(
-    desired: DesiredObject, problem: Problem, drift: tuple[Drift, ...] = (), *, is_waiting: bool = False
-) -> BlockedAction:
-    return BlockedAction(_subject(desired.key), problem, drift, directory=desired.directory, is_waiting=is_waiting)
-
-
-def _subject(key: ObjectKey) -> str:
-    return f"{key.kind}/{key.name}"
-
-
-def _explain_drift(drift: tuple[Drift, ...]) -> str:
-    return ", ".join(
-        f"{one.field} is {'absent' if one.observed is None else one.observed}, not {one.desired}" for one in drift
-    )
-
-
 def _explain_terminating(found: ObservedObject) -> Problem:
     holder = f"until its claim {found.claim} is gone" if found.claim else "until its finalizers are gone"
     return Problem(
         "ObjectTerminating",
-        f"{_subject(found.key)} is being deleted; Kubernetes keeps it {holder}",
+        f"{subject_of(found.key)} is being deleted; Kubernetes keeps it {holder}",
         "nothing to do: the agent makes it again as soon as it is gone",
     )
 
@@ -196,34 +188,17 @@ def _explain_terminating(found: ObservedObject) -> Problem:
 def _explain_other_workspace(found: ObservedObject, workspace: str | None) -> Problem:
     return Problem(
         "ObjectOfOtherWorkspace",
-        f"{_subject(found.key)} belongs to the workspace {workspace}; it is left as it is",
+        f"{subject_of(found.key)} belongs to the workspace {workspace}; it is left as it is",
         "give each workspace a cluster of its own, or rename the stack or the directory in one of them; "
-        f"if the other needs it no more: kubectl delete {_resource(found.key)} {found.key.name} (the data stays)",
+        f"if the other needs it no more: kubectl delete {resource_of(found.key)} {found.key.name} (the data stays)",
     )
 
 
 def _explain_foreign(found: ObservedObject, drift: tuple[Drift, ...]) -> Problem:
     return Problem(
         "ObjectForeign",
-        f"{_subject(found.key)} exists and is not ours: {render_managers(found)} made it, and "
-        f"{_explain_drift(drift)}; it is left as it is",
-        f"delete it (kubectl delete {_resource(found.key)} {found.key.name}) if nobody needs it, "
+        f"{subject_of(found.key)} exists and is not ours: {render_managers(found)} made it, and "
+        f"{explain_drift(drift)}; it is left as it is",
+        f"delete it (kubectl delete {resource_of(found.key)} {found.key.name}) if nobody needs it, "
         "or rename the directory or storage class in the contract",
     )
-
-
-def _explain_immutable(found: ObservedObject, drift: tuple[Drift, ...]) -> Problem:
-    delete = f"kubectl delete {_resource(found.key)} {found.key.name}"
-    if found.claim and found.phase == "Bound":
-        namespace, _, claim = found.claim.partition("/")
-        delete = f"stop its pods, then kubectl -n {namespace} delete pvc {claim} && {delete}"
-    return Problem(
-        "FieldImmutable",
-        f"{_subject(found.key)}: {_explain_drift(drift)}, and Kubernetes does not let anyone change that",
-        f"undo the change in the contract, or replace the object: {delete} "
-        "(the data stays in the volume; the agent makes the object again at once)",
-    )
-
-
-def _resource(key: ObjectKey) -> str:
-    return {"PersistentVolume": "pv", "StorageClass": "storageclass"}[key.kind]

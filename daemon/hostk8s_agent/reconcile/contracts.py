@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hostk8s_agent.contract.model import Contract
+    from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.workspace import Workspace
 
 # An editor that truncates and rewrites in place lets a reader see half a file (field notes: VS Code).
@@ -63,6 +65,7 @@ class ContractBook:
         self._lock = threading.Lock()
         self._index = ClaimIndex(holders)
         self._good: dict[str, tuple[bytes, Contract]] = {}
+        self._class_users: defaultdict[str, set[str]] = defaultdict(set)
         for stack, text in last_good.items():
             self._recall(stack, text)
 
@@ -71,12 +74,12 @@ class ContractBook:
         loaded = self.read(stack)
         with self._lock:
             if loaded.is_absent:
-                self._good.pop(stack, None)
+                self._put_in_force(stack, None)
                 return loaded, self._index.remove(stack)
             known = self._good.get(stack)
             if loaded.contract is None or (known is not None and known[0] == loaded.text):
                 return loaded, frozenset()
-            self._good[stack] = (loaded.text, loaded.contract)
+            self._put_in_force(stack, (loaded.text, loaded.contract))
             return loaded, self._index.update(loaded.contract) - {stack}
 
     def read(self, stack: str) -> LoadedContract:
@@ -119,13 +122,43 @@ class ContractBook:
             concerned = [self._index.record_holder(what, stack) for what in held]
         return frozenset().union(*concerned) - {stack}
 
+    def release_holder(self, stack: str, held: Iterable[str]) -> frozenset[str]:
+        """Remember that the stack holds these paths and PersistentVolumes no more, because they were pruned.
+
+        What another stack holds by now stays that one's. Return the other stacks that this may concern.
+        """
+        with self._lock:
+            concerned = [self._index.release_holder(what) for what in held if self._index.holder_of(what) == stack]
+        return frozenset().union(*concerned) - {stack}
+
+    def stacks_asking_for(self, key: ObjectKey) -> frozenset[str]:
+        """Return the stacks whose contract in force asks for the object; quick, however many stacks there are."""
+        with self._lock:
+            if key.kind == "StorageClass":
+                return frozenset(self._class_users.get(key.name, ()))
+            return self._index.claimants_of(key.name)
+
+    def has_contract(self, stack: str) -> bool:
+        """Whether the stack has a contract in force."""
+        with self._lock:
+            return stack in self._good
+
+    def _put_in_force(self, stack: str, good: tuple[bytes, Contract] | None) -> None:
+        before = self._good.pop(stack, None)
+        for directory in before[1].directories if before is not None else ():
+            self._class_users[directory.storage_class].discard(stack)
+        if good is not None:
+            self._good[stack] = good
+            for directory in good[1].directories:
+                self._class_users[directory.storage_class].add(stack)
+
     def _recall(self, stack: str, text: bytes) -> None:
         file = self._workspace.relative(self._workspace.contract_path(stack))
         try:
             contract = parse_contract(text, file=file, stack=stack)
         except ContractError:
             return  # another version of the agent thought it good: the file itself will be judged anew
-        self._good[stack] = (text, contract)
+        self._put_in_force(stack, (text, contract))
         self._index.update(contract)
 
     def _remaining_settle_seconds(self, path: Path) -> float | None:

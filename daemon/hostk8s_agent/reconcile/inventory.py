@@ -78,6 +78,12 @@ class Inventory:
         with self._lock:
             self._change(entry)
 
+    def find_beyond(self, stack: str, wanted: Collection[Applied]) -> tuple[InventoryEntry, ...]:
+        """Return what `settle` would, and take in nothing."""
+        with self._lock:
+            entries = sorted(self._stacks.get(stack, {}).items())
+            return tuple(entry for applied, entry in entries if applied not in wanted)
+
     def forget(self, keys: Iterable[InventoryKey]) -> None:
         """Forget what is gone, or is not ours any more."""
         with self._lock:
@@ -98,6 +104,13 @@ class Inventory:
         """
         with self._lock:
             return tuple(self._find(key) for key in sorted(self._unwanted) if key.kind == "Directory")
+
+    def paths_left_by(self, stack: str) -> tuple[str, ...]:
+        """Return the paths that the stack had and its contract does not ask for, sorted."""
+        with self._lock:
+            entries = self._stacks.get(stack, {}).items()
+            left = (name for (kind, name), one in entries if kind == "Directory" and one.unwanted_since is not None)
+            return tuple(sorted(left))
 
     def count_objects(self) -> int:
         """How many objects there are in the inventory, each counted once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import structlog
 
 from hostk8s_agent.errors import AgentError, ClusterError, Problem, VolumeError
 from hostk8s_agent.plan.actions import DirectoryAction, Plan
-from hostk8s_agent.plan.desired import DesiredState, ObjectKey
+from hostk8s_agent.plan.holding import directory_of
 from hostk8s_agent.plan.objects import render_desired_state
 from hostk8s_agent.plan.observed import ObservedObject, ObservedState
 from hostk8s_agent.plan.ownership import find_other_workspaces, is_ours
@@ -20,18 +21,21 @@ from hostk8s_agent.reconcile.controller import RunResult
 from hostk8s_agent.reconcile.holdings import Holdings, explain_reservations
 from hostk8s_agent.reconcile.inventory import find_held
 from hostk8s_agent.status.board import StatusBoard, render_time
-from hostk8s_agent.status.describing import Failure, StackFacts, describe_gone, describe_invalid, describe_stack
+from hostk8s_agent.status.describing import Failure, StackFacts, describe_invalid, describe_stack
+from hostk8s_agent.status.leftovers import add_leftovers, describe_gone
+from hostk8s_agent.status.model import StackStatus
 from hostk8s_agent.workspace import STACKS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hostk8s_agent.cluster.access import ClusterAccess
+    from hostk8s_agent.plan.desired import DesiredState, ObjectKey
     from hostk8s_agent.reconcile.contracts import ContractBook, LoadedContract
     from hostk8s_agent.reconcile.drift import DriftLedger
     from hostk8s_agent.reconcile.interest import InterestIndex
-    from hostk8s_agent.reconcile.inventory import Applied, Inventory
-    from hostk8s_agent.status.model import StackStatus
+    from hostk8s_agent.reconcile.inventory import Applied
+    from hostk8s_agent.reconcile.lifecycle import Lifecycle
     from hostk8s_agent.volume.access import DirectoryAccess
     from hostk8s_agent.workspace import Workspace
 
@@ -50,9 +54,8 @@ class Backends:
 class Reports:
     """Whom a run tells what.
 
-    `interest` gets the objects that the stack has an interest in, so that their changes bring a run; `inventory` what
-    was seen in place for the stack, and what of it the contract asks for; `holdings` who holds its volumes; `drift`
-    what a run is to put right, and has;
+    `interest` gets the objects that the stack has an interest in, so that their changes bring a run; `holdings` who
+    holds its volumes; `drift` what a run is to put right, and has;
     `on_recorded` each status or contract text that changed, with the text of the contract in force;
     `on_forgotten` a stack of which nothing is left; `on_affected` the other stacks whose conflicts may have changed;
     `on_planned` what a run is about to do, `on_apply_failed` the code of each action's failure.
@@ -60,7 +63,6 @@ class Reports:
 
     board: StatusBoard
     interest: InterestIndex
-    inventory: Inventory
     holdings: Holdings
     drift: DriftLedger
     on_recorded: Callable[[StackStatus, bytes], None]
@@ -79,12 +81,14 @@ class StackReconciler:
         book: ContractBook,
         backends: Backends,
         reports: Reports,
+        lifecycle: Lifecycle,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._workspace = workspace
         self._book = book
         self._backends = backends
         self._reports = reports
+        self._lifecycle = lifecycle
         self._clock = clock
         self._recorded_texts: dict[str, bytes] = {}
 
@@ -107,17 +111,20 @@ class StackReconciler:
         loaded = self._book.read(stack)
         if loaded.problems:
             return Plan(stack, invalid=loaded.problems)
+        preview = self._lifecycle.leftovers.preview
         if loaded.contract is None:
-            return Plan(stack)
+            return Plan(stack, prunes=preview(stack, None, self._backends.cluster))
         desired = render_desired_state(loaded.contract, str(self._workspace.root))
         observed = self._observe(desired)
-        return plan_stack(desired, observed, self._constraints(desired, observed))
+        plan = plan_stack(desired, observed, self._constraints(desired, observed))
+        return replace(plan, prunes=preview(stack, desired, self._backends.cluster))
 
     def _reconcile_contract(self, stack: str, loaded: LoadedContract) -> RunResult:
         assert loaded.contract is not None  # noqa: S101 - narrowed by the caller
         started = time.perf_counter()
         desired = render_desired_state(loaded.contract, str(self._workspace.root))
-        self._reports.interest.record(stack, (one.key for one in desired.objects))
+        left = self._lifecycle.leftovers.settle(stack, desired)
+        self._reports.interest.record(stack, [*(one.key for one in desired.objects), *(one.key for one in left)])
         observed = self._observe(desired)
         constraints = self._constraints(desired, observed)
         screening = self._reports.drift.screen(stack, plan_stack(desired, observed, constraints))
@@ -151,6 +158,9 @@ class StackReconciler:
         )
         status = replace(describe_stack(facts), drift=self._reports.drift.settle(facts, screening))
         self._take_stock(desired, observed, status)
+        # Without a cluster nothing is said of them: what the contract asks for waits already.
+        with suppress(ClusterError):
+            status = add_leftovers(status, self._lifecycle.judge(stack, left, self._backends.cluster))
         self._show(status, loaded.text)
         is_unfinished = bool(remaining.directories or remaining.objects) and not failures
         is_failed = is_unfinished or any(one.is_retryable for one in failures)
@@ -158,26 +168,24 @@ class StackReconciler:
 
     def _reconcile_absent(self, stack: str) -> RunResult:
         """Say what is left of a stack whose contract is gone: its objects and its data are kept."""
-        self._reports.inventory.settle(stack, ())
+        left = self._lifecycle.leftovers.settle(stack, None)
         self._reports.drift.forget(stack)
         before = self._reports.board.stack(stack)
-        if before is None:
+        if before is None and not left:
             return RunResult()
-        # A volume that another stack's contract asks for by now (a stack that was moved) is that stack's.
-        keys = [ObjectKey("PersistentVolume", volume.name) for volume in before.volumes]
-        keys = [key for key in keys if not self._reports.interest.stacks_of(key) - {stack}]
-        self._reports.interest.record(stack, keys)
+        before = before or StackStatus(stack, self._file(stack), "Removing", "")
+        self._reports.interest.record(stack, (one.key for one in left))
         try:
-            left = self._backends.cluster().observe_objects(stack, keys)
+            facts = self._lifecycle.judge(stack, left, self._backends.cluster)
         except ClusterError as error:
             unseen = before.as_unseen(error.message)
             self._show(replace(unseen, state="Removing", problems=(error.problem,)), b"")
             return RunResult()
-        if not left:
-            self._reports.board.remove_stack(stack, "its contract and its volumes are gone; the data stays")
+        if not facts.verdicts:
+            self._reports.board.remove_stack(stack, "its contract and its objects are gone; the data stays")
             self._reports.on_forgotten(stack)
             return RunResult()
-        self._show(replace(describe_gone(before, left), last_reconciled_at=self._now()), b"")
+        self._show(replace(describe_gone(before, facts), last_reconciled_at=self._now()), b"")
         return RunResult()
 
     def _take_stock(self, desired: DesiredState, observed: ObservedState, status: StackStatus) -> None:
@@ -185,9 +193,6 @@ class StackReconciler:
         held = find_held(status)
         self._reports.on_affected(self._book.record_holder(status.name, held))
         paths = [directory.path for directory in desired.directories]
-        wanted: set[Applied] = {("Directory", path) for path in paths}
-        wanted |= {(one.key.kind, one.key.name) for one in desired.objects}
-        self._reports.inventory.settle(status.name, wanted)
         seen: dict[Applied, str] = {("Directory", path): "" for path in paths if path in held}
         if not isinstance(observed.objects, Problem):
             self._reports.holdings.record(observed.objects, self._backends.cluster())
@@ -196,7 +201,7 @@ class StackReconciler:
                 for key, found in observed.objects.items()
                 if is_ours(found) and (key.kind == "StorageClass" or key.name in held)
             }
-        self._reports.inventory.record(status.name, seen)
+        self._lifecycle.leftovers.record(status.name, seen)
 
     def _constraints(self, desired: DesiredState, observed: ObservedState) -> Constraints:
         conflicts = self._book.conflicts_of(desired.stack)
@@ -209,6 +214,7 @@ class StackReconciler:
             ),
             reservations=self._find_reservations(desired, observed),
             may_set_owner=self._may_set_owner(),
+            may_release=self._lifecycle.may_release,
         )
 
     def _find_reservations(self, desired: DesiredState, observed: ObservedState) -> Mapping[str, str]:
@@ -240,11 +246,7 @@ class StackReconciler:
         """Carry the plan out: directories first, so that no pod ever finds a volume without its directory."""
         failures = self._apply_directories(plan.directories)
         failed_paths = {failure.subject for failure in failures}
-        ready = [
-            action
-            for action in plan.objects
-            if action.key.kind == "StorageClass" or action.manifest["spec"]["hostPath"]["path"] not in failed_paths
-        ]
+        ready = [action for action in plan.objects if directory_of(action) not in failed_paths]
         if not ready:
             return failures
         try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.contract.quantities import parse_quantity
 from hostk8s_agent.errors import Problem
-from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.reserving import is_reserved
 from hostk8s_agent.status.model import DirectoryStatus, PartState, StackState, StackStatus, VolumeStatus
 
@@ -86,27 +85,6 @@ def describe_stack(facts: StackFacts) -> StackStatus:
 def describe_invalid(stack: str, file: str, problems: tuple[Problem, ...], reconciled_at: str) -> StackStatus:
     """Return the status of a stack whose contract was never valid, so that nothing is in force."""
     return StackStatus(stack, file, "Invalid", _first(problems), reconciled_at, problems=problems)
-
-
-def describe_gone(before: StackStatus, left: Mapping[ObjectKey, ObservedObject]) -> StackStatus:
-    """Return the status of a stack whose contract is gone, while some of its volumes (`left`) are still there."""
-    names = " ".join(sorted(key.name for key in left))
-    is_in_file = any(one.is_in_file for one in left.values())
-    remove = f"delete data/manifests/{before.name}.yaml" if is_in_file else f"kubectl delete pv {names}"
-    problem = Problem(
-        "ContractGone",
-        f"the contract is gone; its volumes and its data are kept: {names}",
-        f"bring {before.file} back, or, if nobody needs them: {remove} (the data stays)",
-    )
-    kept = before.as_unseen("kept, since its contract is gone")
-    volumes = [(one, left.get(ObjectKey("PersistentVolume", one.name))) for one in kept.volumes]
-    return replace(
-        kept,
-        state="Removing",
-        message=problem.message,
-        volumes=tuple(replace(one, phase=seen.phase, claim=seen.claim) for one, seen in volumes if seen is not None),
-        problems=(problem,),
-    )
 
 
 def _find_state(
@@ -211,13 +189,13 @@ def _volumes(facts: StackFacts) -> tuple[ObservedObject, ...]:
 
 
 def _explain_phase(volume: ObservedObject) -> Problem | None:
-    if volume.phase == "Released":
+    if volume.phase == "Released" and volume.claim_uid:
         return Problem(
             "VolumeReleased",
             f"PersistentVolume/{volume.key.name} was held by the claim {volume.claim}, which is gone; "
             "no claim can bind to it",
-            f"make it bindable: kubectl patch pv {volume.key.name} --type=json "
-            """-p '[{"op":"remove","path":"/spec/claimRef"}]' (the data stays)""",
+            f"make it bindable for a claim of that name: hostk8s-agent release {volume.key.name} --for {volume.claim} "
+            "(the data stays), or set rebind_released to true",
         )
     if volume.phase == "Failed":
         return Problem(

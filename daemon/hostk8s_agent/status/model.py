@@ -17,7 +17,8 @@ API_VERSION = "agent.hostk8s.io/v1"
 
 StackState = Literal["Ready", "Pending", "Blocked", "Invalid", "Removing"]
 AgentPhase = Literal["Starting", "Running", "Stopping", "NotRunning"]
-PartState = Literal["Ready", "Pending", "Blocked"]
+PartState = Literal["Ready", "Pending", "Blocked", "Removing"]
+"""`Removing` is a volume that no contract asks for any more."""
 STACK_STATES: tuple[StackState, ...] = ("Blocked", "Invalid", "Pending", "Removing", "Ready")
 """Worst first: the order in which stacks are shown."""
 
