@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hostk8s_agent.cluster.connection import ClusterConnection
 from hostk8s_agent.cluster.kubeconfig import find_kubeconfig
 from hostk8s_agent.cluster.manifests import ManifestFiles
+from hostk8s_agent.reconcile.host_folders import HostFolders
 from hostk8s_agent.status.model import ClusterStatus, DockerStatus
 from hostk8s_agent.volume.connection import VolumeConnection
 from hostk8s_agent.volume.endpoint import EndpointSources, find_endpoint
@@ -78,6 +79,12 @@ class Connections:
     ) -> None:
         self._facts = dict(facts)
         self._reports = reports
+        self._is_acting = may_create_volume
+        self._folders = HostFolders(
+            workspace.root,
+            with_deprecated=settings.deprecated_folders,
+            interval_seconds=settings.scan_interval_seconds,
+        )
         cluster_name = _find_cluster_name(workspace, settings)
         self._manifests = ManifestFiles(workspace.root / MANIFESTS_FOLDER)
         self._kubeconfig = find_kubeconfig(
@@ -110,9 +117,12 @@ class Connections:
         """Begin to connect to both."""
         self._volume.start()
         self._cluster.start()
+        if self._is_acting:
+            self._folders.start()
 
     def stop(self) -> None:
         """Let go of both."""
+        self._folders.stop()
         self._cluster.stop()
         self._volume.stop()
 
@@ -171,7 +181,7 @@ class Connections:
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with either."""
         of_cluster = None if self._has_no_cluster() else self._cluster.state().problem
-        return tuple(filter(None, (self._volume.state().problem, of_cluster)))
+        return (*filter(None, (self._volume.state().problem, of_cluster)), *self._folders.problems())
 
     def _has_no_cluster(self) -> bool:
         return (

@@ -56,6 +56,13 @@ class Settings(BaseSettings):
             "leave it. On: Kind mounts it in a way that the engine does not count."
         ),
     ] = True
+    deprecated_folders: Annotated[
+        bool,
+        Field(
+            description="Whether data/storage/, data/pv/ and data/postgres/ of the workspace are kept as well. Off: "
+            "HostK8s keeps everything in the Docker volume since its ADR-012."
+        ),
+    ] = False
     docker_endpoint: Annotated[
         str | None,
         Field(description="The engine, as unix:///path or tcp://host. Unset: DOCKER_HOST, the context, known sockets."),

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from hostk8s_agent.volume.errors import PathOutsideVolumeError
-from hostk8s_agent.volume.mapping import find_node_mount, parse_volume_path, render_volume_path
+from hostk8s_agent.volume.mapping import NODE_MOUNTS, find_node_mount, parse_volume_path, render_volume_path
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,18 @@ def test_each_mount_is_found(path: str, folder: PurePosixPath | None) -> None:
     mount = find_node_mount(path)
     assert mount is not None
     assert (mount.host_folder, mount.is_deprecated) == (folder, folder is not None)
+
+
+def test_the_table_is_hostk8s_own() -> None:
+    """Two folders always, three when they are asked for (ADR-012 of HostK8s)."""
+    folders = {str(one.host_folder): one.is_deprecated for one in NODE_MOUNTS if one.host_folder}
+    assert folders == {
+        "data/kubeconfig": False,
+        "data/registry": False,
+        "data/storage": True,
+        "data/pv": True,
+        "data/postgres": True,
+    }
 
 
 @pytest.mark.parametrize("path", ["/mnt", "/mnt/pvx", "/mnt/other", "/", ""])

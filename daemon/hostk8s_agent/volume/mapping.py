@@ -17,31 +17,36 @@ _FORBIDDEN_COMPONENTS = frozenset({"", ".", ".."})
 
 @dataclass(frozen=True, slots=True)
 class NodeMount:
-    """One folder of the node and what stands behind it.
+    """One folder of HostK8s and where the node has it.
 
-    `host_folder` is relative to the workspace; None means the Docker volume. `is_deprecated` mounts are made
-    only when the settings ask for them.
+    `node_path` is empty for what the host alone uses. `host_folder` is relative to the workspace; None means the Docker
+    volume. `is_deprecated` folders are made only when the settings ask for them. `mode` is what the folder is to
+    have, None where its owner may choose, as long as the owner can use it.
     """
 
     node_path: str
     host_folder: PurePosixPath | None
     is_deprecated: bool = False
+    mode: int | None = None
 
 
 VOLUME_MOUNT = NodeMount("/mnt/pv", None)
 
 NODE_MOUNTS = (
     VOLUME_MOUNT,
-    NodeMount("/mnt/postgres", PurePosixPath("data/postgres"), is_deprecated=True),
-    NodeMount("/mnt/storage", PurePosixPath("data/storage"), is_deprecated=True),
+    NodeMount("/mnt/postgres", PurePosixPath("data/postgres"), is_deprecated=True, mode=0o755),
+    NodeMount("/mnt/storage", PurePosixPath("data/storage"), is_deprecated=True, mode=0o755),
+    NodeMount("/mnt/pv", PurePosixPath("data/pv"), is_deprecated=True, mode=0o755),
+    NodeMount("", PurePosixPath("data/kubeconfig")),
+    NodeMount("", PurePosixPath("data/registry")),
 )
-"""HostK8s' mounts (design.md, section 4). No node path lies below another one."""
+"""HostK8s' folders (its ADR-012), each once. Of two for one path of the node the first one is in use."""
 
 
 def find_node_mount(path: str) -> NodeMount | None:
     """Return the mount that a path of the node lies in (or is), for instance `/mnt/pv/a` → the volume."""
     for mount in NODE_MOUNTS:
-        if path == mount.node_path or path.startswith(f"{mount.node_path}/"):
+        if mount.node_path and (path == mount.node_path or path.startswith(f"{mount.node_path}/")):
             return mount
     return None
 
