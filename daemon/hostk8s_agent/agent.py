@@ -64,10 +64,6 @@ class Agent:
             log.warning("records.damaged", reason=records.damage)
         self._remembered, facts = records.load_stacks(), records.load_facts()
         self._recorder = Recorder(records)
-        history = records.load_history()
-        self._board = StatusBoard(
-            past=history.events, last_sequence=history.last_sequence, listeners=(self._recorder.record_event,)
-        )
         self._interest = InterestIndex()
         self.inventory = Inventory(records.load_inventory(), self._recorder.record_inventory)
         self._connections = Connections(
@@ -77,6 +73,9 @@ class Agent:
             ConnectionReports(self._on_connection, self._on_object, self._recorder.record_fact),
             may_create_volume=not only_plans,
         )
+        history = records.load_history()
+        told = (self._recorder.record_event, self._connections.tell_event)
+        self._board = StatusBoard(past=history.events, last_sequence=history.last_sequence, listeners=told)
         self._metrics = AgentMetrics(
             Sources(self.status, lambda: self._controller.queue_depth, self._connections.request_counts)
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.cluster.connection import ClusterConnection
+from hostk8s_agent.cluster.event_publishing import EventPublisher
 from hostk8s_agent.cluster.kubeconfig import find_kubeconfig
 from hostk8s_agent.cluster.manifests import ManifestFiles
 from hostk8s_agent.reconcile.host_folders import HostFolders
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.plan.observed import ObservedObject
     from hostk8s_agent.settings import Settings
+    from hostk8s_agent.status.board import Event
     from hostk8s_agent.volume.access import VolumeAccess
 
 HOST_DIRECTORY = Path("data/pv")
@@ -62,7 +64,7 @@ class ConnectionReports:
 
 def find_past_where(facts: Mapping[str, str]) -> dict[str, str]:
     """Return what `Connections.find_where` said when an earlier agent was last connected to both."""
-    return {"volume": facts.get(FACT_ENGINE, ""), "cluster": facts.get(FACT_CLUSTER, "")}
+    return {"volume": facts.get(FACT_VOLUME) or facts.get(FACT_ENGINE, ""), "cluster": facts.get(FACT_CLUSTER, "")}
 
 
 class Connections:
@@ -96,6 +98,7 @@ class Connections:
             on_change=self._on_cluster_change,
             on_object=reports.on_object,
         )
+        self._events = EventPublisher(self._cluster) if settings.kubernetes_events else None
         self._volume = VolumeConnection(
             VolumeOptions(
                 volume_name=settings.volume_name,
@@ -119,10 +122,14 @@ class Connections:
         self._cluster.start()
         if self._is_acting:
             self._folders.start()
+        if self._events is not None:
+            self._events.start()
 
     def stop(self) -> None:
         """Let go of both."""
         self._folders.stop()
+        if self._events is not None:
+            self._events.stop()
         self._cluster.stop()
         self._volume.stop()
 
@@ -140,7 +147,13 @@ class Connections:
 
     def find_where(self) -> dict[str, str]:
         """What tells this `volume` and this `cluster` from others of the same name; empty for a stand-in."""
-        return {"volume": self._volume.state().engine_id, "cluster": self.cluster_status().uid}
+        volume = self._facts.get(FACT_VOLUME) or self._volume.state().engine_id
+        return {"volume": volume, "cluster": self.cluster_status().uid}
+
+    def tell_event(self, event: Event) -> None:
+        """Tell an event on the PersistentVolume that it is about, if it is about one. Returns at once."""
+        if self._events is not None:
+            self._events.take(event)
 
     def volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
         """Return the PersistentVolumes that lead to a path of the volume. Raises a `ClusterError` when unknown."""
@@ -203,6 +216,8 @@ class Connections:
         state = self._cluster.state()
         if state.state == "Connected":
             self._remember(FACT_CLUSTER, state.uid)
+            if self._events is not None:
+                self._events.wake()
         self._reports.on_change("cluster", state.state)
 
     def _remember(self, fact: str, value: str) -> None:

@@ -81,6 +81,13 @@ class Settings(BaseSettings):
         str | None,
         Field(description="The Kind cluster's name. Unset: CLUSTER_NAME of .env, else hostk8s."),
     ] = None
+    kubernetes_events: Annotated[
+        bool,
+        Field(
+            description="Whether what concerns a PersistentVolume is told on it, as events: kubectl describe pv "
+            "shows them. At most four at once, and three a minute."
+        ),
+    ] = True
     watch_backend: Annotated[
         Literal["auto", "native", "polling"],
         Field(description="How changes are noticed. auto: the kernel's events where they arrive, else polling."),

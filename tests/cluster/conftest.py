@@ -291,6 +291,10 @@ class FaultyApiServer:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 faulty.serve(self)
 
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                faulty.serve(self)
+
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class has it so
                 del format, args
 

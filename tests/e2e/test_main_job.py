@@ -108,6 +108,7 @@ def test_drift_of_objects_is_put_right_without_a_save(real_site: Any, cluster: A
     assert f"{name}: metadata.labels.hostk8s.stack was changed to other by kubectl-label" in (
         real_site.run("events", "--stack", stack).stdout
     )
+    real_site._wait_until(lambda: "DriftRepaired" in cluster.kubectl("describe", "pv", name), "told on the volume")
     uid = cluster.get("pv", name)["metadata"]["uid"]
     # How long the deletion itself takes is the volume controller's business (its finalizer), not ours.
     cluster.kubectl("delete", "pv", name, "--wait=false")

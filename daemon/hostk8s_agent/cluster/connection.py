@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,9 +19,7 @@ from hostk8s_agent.cluster.connecting import Connector
 from hostk8s_agent.cluster.containing import contain
 from hostk8s_agent.cluster.errors import (
     ClusterAnswerError,
-    ClusterUnauthenticatedError,
     ClusterUnavailableError,
-    ClusterUnreachableError,
 )
 from hostk8s_agent.cluster.kubeconfig_watch import KubeconfigWatch
 from hostk8s_agent.cluster.mirror import Mirror
@@ -29,7 +27,7 @@ from hostk8s_agent.cluster.pods import list_pods
 from hostk8s_agent.cluster.requests import RequestCounter
 from hostk8s_agent.cluster.rising import RisingServer
 from hostk8s_agent.cluster.scratch import clear_scratch_folder
-from hostk8s_agent.cluster.session import Session, explain_staleness
+from hostk8s_agent.cluster.session import Session, doubting, explain_staleness
 from hostk8s_agent.cluster.state import ClusterState, ConnectionState, ConnectionTiming, state_of
 from hostk8s_agent.errors import ClusterError, Problem
 from hostk8s_agent.pacing import Backoff
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hostk8s_agent.cluster.kubeconfig import KubeconfigSource
+    from hostk8s_agent.cluster.requests import ClusterClient
     from hostk8s_agent.plan.actions import DeleteObject, ObjectAction
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
@@ -48,8 +47,6 @@ log = structlog.get_logger()
 STATE_CHANGED = "cluster.state_changed"
 CLUSTER_REPLACED = "cluster.replaced"
 SUPERVISOR_CRASHED = "cluster.supervisor_crashed"
-
-Outcome = TypeVar("Outcome")
 
 _CONNECTING = Problem(
     "ClusterConnecting", "the cluster is being connected to", "nothing to do: it takes a moment after a start"
@@ -134,6 +131,10 @@ class ClusterConnection(ClaimsInMirror):
         self._require_session()
         return self._mirror.find_objects(keys)
 
+    def client(self) -> ClusterClient:
+        """Return a client of the cluster that is connected now. Raises `ClusterUnavailableError`."""
+        return self._require_session().client
+
     def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
         """Ask the server for the pods of a namespace. Raises a `ClusterError`."""
         return list_pods(self._require_session().client, namespace)
@@ -156,7 +157,7 @@ class ClusterConnection(ClaimsInMirror):
             session = self._require_session()
         except ClusterUnavailableError as error:
             return tuple(ClusterUnavailableError(error.cause) for _ in actions)
-        return _doubting(session, self._applier.delete_objects(session.client, actions))
+        return doubting(session, self._applier.delete_objects(session.client, actions))
 
     def apply_objects(self, stack: str, actions: Sequence[ObjectAction]) -> tuple[ObservedObject | ClusterError, ...]:
         """Apply the objects concurrently; return for each the object as the server has it now, or why not."""
@@ -165,7 +166,7 @@ class ClusterConnection(ClaimsInMirror):
             session = self._require_session()
         except ClusterUnavailableError as error:
             return tuple(ClusterUnavailableError(error.cause) for _ in actions)
-        return _doubting(session, self._applier.apply_objects(session.client, actions))
+        return doubting(session, self._applier.apply_objects(session.client, actions))
 
     @property
     def cluster_uid(self) -> str:
@@ -289,10 +290,3 @@ class ClusterConnection(ClaimsInMirror):
             server=self._state.server,
         )
         self._on_change()
-
-
-def _doubting(session: Session, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """Return the outcomes, and have the session looked at when one of them says that something broke."""
-    if any(isinstance(one, (ClusterUnreachableError, ClusterUnauthenticatedError)) for one in outcomes):
-        session.doubt()
-    return outcomes

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 JsonObject: TypeAlias = dict[str, Any]
 
-Verb: TypeAlias = Literal["get", "list", "watch", "apply", "patch", "delete"]
-"""What a request is for; `apply`, `patch` and `delete` write, the others do not."""
+Verb: TypeAlias = Literal["get", "list", "watch", "create", "apply", "patch", "delete"]
+"""What a request is for; `create`, `apply`, `patch` and `delete` write, the others do not."""
 
 APPLY_PATCH = "application/apply-patch+yaml"
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Request:
         """The HTTP method."""
         if self.verb == "delete":
             return "DELETE"
+        if self.verb == "create":
+            return "POST"
         return "PATCH" if self.verb in ("apply", "patch") else "GET"
 
 

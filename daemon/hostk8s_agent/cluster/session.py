@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from hostk8s_agent.cluster.errors import ClusterAnswerError, ClusterTimeoutError
+from hostk8s_agent.cluster.errors import (
+    ClusterAnswerError,
+    ClusterTimeoutError,
+    ClusterUnauthenticatedError,
+    ClusterUnreachableError,
+)
 from hostk8s_agent.cluster.requests import ClusterClient, Request
 from hostk8s_agent.cluster.resources import MIRRORED
 from hostk8s_agent.cluster.watching import ResourceWatcher
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.desired import ObjectKey
 
 _IDENTITY = Request("get", "/api/v1/namespaces/kube-system", "get Namespace/kube-system")
+Outcome = TypeVar("Outcome")
+
 _VERSION = Request("get", "/version", "get the version")
 
 
@@ -134,3 +141,10 @@ def explain_staleness(server: str, timing: ConnectionTiming) -> ClusterTimeoutEr
         f"the API server at {server} was last heard of more than {timing.fresh:.0f} s ago",
         hint="nothing to do: the agent finds out whether it is still there",
     )
+
+
+def doubting(session: Session, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """Return the outcomes, and have the session looked at when one of them says that something broke."""
+    if any(isinstance(one, (ClusterUnreachableError, ClusterUnauthenticatedError)) for one in outcomes):
+        session.doubt()
+    return outcomes
