@@ -53,8 +53,11 @@ screenshots: $(VENV)/development ## Take the pictures of the dashboard anew into
 	@$(BIN)/python infra/screenshots.py
 
 .PHONY: schema
-schema: $(VENV)/runtime ## Write contracts/storage-contract.schema.json anew from the model
+schema: $(VENV)/runtime ## Write the JSON Schemas and the table of docs/settings.md anew from the models
 	@$(BIN)/hostk8s-agent schema > contracts/storage-contract.schema.json
+	@$(BIN)/hostk8s-agent settings schema > docs/settings.schema.json
+	@sed '/^<!-- make schema/q' docs/settings.md > docs/.settings.md && $(BIN)/hostk8s-agent settings schema -o table >> docs/.settings.md
+	@mv docs/.settings.md docs/settings.md
 
 .PHONY: lock
 lock: $(BIN)/python ## Write the lock files anew from pyproject.toml

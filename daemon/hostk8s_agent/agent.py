@@ -30,6 +30,7 @@ from hostk8s_agent.reconcile.pruning import FACT_FOLDER
 from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneReports
 from hostk8s_agent.reconcile.recording import Recorder
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
+from hostk8s_agent.service.heartbeats import VitalSigns
 from hostk8s_agent.status.board import Event, StatusBoard, render_time
 from hostk8s_agent.status.model import AgentInfo, AgentPhase, AgentStatus, StackStatus, WatchStatus
 from hostk8s_agent.status.records import Records, find_holders
@@ -39,8 +40,9 @@ from hostk8s_agent.watch.watcher import ContractWatcher
 from hostk8s_agent.workspace import Workspace, state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.settings import Settings
@@ -122,8 +124,9 @@ class Agent:
             scan_interval_seconds=settings.scan_interval_seconds,
             backend=settings.watch_backend,
         )
-        self._resync_interval_seconds = settings.resync_interval_seconds
-        self._resync = threading.Thread(target=self._run_resync, name="resync", daemon=True)
+        self.vital_signs = VitalSigns(self._scanned.is_set, self._watcher, self._connections, self._controller)
+        self.settings_problems: Callable[[], tuple[Problem, ...]] = tuple
+        self._resync = threading.Thread(None, self._repeat, "resync", (settings.resync_interval_seconds,), daemon=True)
 
     # Life
 
@@ -193,6 +196,7 @@ class Agent:
             ),
             stacks=self._board.stacks(),
             problems=(
+                *self.settings_problems(),
                 *self._connections.problems(),
                 *map(self._workspace.shorten, (*watch.problems, *self.lifecycle.pruning.problems())),
             ),
@@ -290,6 +294,6 @@ class Agent:
         self._interest.forget(stack)
         self._recorder.forget(stack)
 
-    def _run_resync(self) -> None:
-        while not self._stopping.wait(self._resync_interval_seconds):
+    def _repeat(self, interval_seconds: float) -> None:
+        while not self._stopping.wait(interval_seconds):
             self._controller.enqueue((stack.name for stack in self._board.stacks()), is_urgent=False)

@@ -168,6 +168,10 @@ class Connections:
         is_cluster_away = self._cluster.state().state in _AWAY and not self._has_no_cluster()
         return is_cluster_away or self._volume.state().state in _AWAY
 
+    def heartbeats(self) -> dict[str, float]:
+        """When each supervising thread was last known to go on, by `Docker` and `cluster`, in monotonic seconds."""
+        return {"Docker": self._volume.heartbeat, "cluster": self._cluster.alive_at}
+
     def docker_status(self) -> DockerStatus:
         """How Docker is."""
         state = self._volume.state()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 HIDDEN = "[hidden]"
 
+# syslog(3).
+_PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+
 # Levels of the standard library: `warning` for what is not ours. urllib3 at debug would log every header.
 _OWN_LOGGER = "hostk8s_agent"
 _FOREIGN_LEVEL = logging.WARNING
@@ -42,11 +45,14 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 def configure_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
     """Set up logging for the whole process; the last call holds.
 
-    `level` is debug, info, warning or error; `log_format` auto (text on a terminal, else JSON), text or json;
-    `stream` is stderr unless given. Never logs local variables of a traceback: they hold credentials.
+    `level` is debug, info, warning or error; `log_format` auto (text on a terminal, journal where systemd's journal
+    reads, else JSON), text, json or journal; `stream` is stderr unless given. Never logs local variables of a
+    traceback: they hold credentials.
     """
     target = sys.stderr if stream is None else stream
-    is_text = log_format == "text" or (log_format == "auto" and target.isatty())
+    is_journal = log_format == "journal" or (log_format == "auto" and _is_journal(target))
+    is_text = not is_journal and (log_format == "text" or (log_format == "auto" and target.isatty()))
+    is_colored = target.isatty() and not os.environ.get("NO_COLOR")
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -58,7 +64,11 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
             foreign_pre_chain=[*shared, _name_foreign_event],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_build_renderers(is_text=is_text, is_colored=target.isatty() and not os.environ.get("NO_COLOR")),
+                *(
+                    _build_journal_renderers()
+                    if is_journal
+                    else _build_renderers(is_text=is_text, is_colored=is_colored)
+                ),
             ],
         )
     )
@@ -97,6 +107,36 @@ def _build_renderers(*, is_text: bool, is_colored: bool) -> list[Processor]:
         return [structlog.processors.format_exc_info, _name_stack, _hide_secrets, _quote_controls, console]
     as_data = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
     return [as_data, _hide_secrets, structlog.processors.JSONRenderer(default=str)]
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether the stream is systemd's journal: `$JOURNAL_STREAM` holds its device and inode (systemd.exec(5))."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _build_journal_renderers() -> list[Processor]:
+    """The journal has the time and the level itself; it reads the level from `<N>` before each line (sd-daemon(3))."""
+    plain = structlog.dev.plain_traceback
+    console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain, sort_keys=False)
+    rendering = _JournalRenderer(console)
+    return [structlog.processors.format_exc_info, _name_stack, _hide_secrets, _quote_controls, rendering]
+
+
+class _JournalRenderer:
+    """Renders an event as lines that each begin with their level."""
+
+    def __init__(self, console: Processor) -> None:
+        self._console = console
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        priority = _PRIORITIES.get(str(event.pop("level", "info")), 6)
+        event.pop("timestamp", None)
+        text = str(self._console(logger, method, event))
+        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
 
 def _name_stack(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

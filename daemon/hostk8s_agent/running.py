@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,11 +17,15 @@ from hostk8s_agent.control.lock import WorkspaceLock
 from hostk8s_agent.control.places import find_socket_paths
 from hostk8s_agent.control.server import ControlServer
 from hostk8s_agent.dashboard.service import Dashboard, DashboardOptions
+from hostk8s_agent.logs import configure_logging
+from hostk8s_agent.service.notifying import Notifier
+from hostk8s_agent.service.supervising import Supervisor
 from hostk8s_agent.workspace import CONTRACT_FILE_NAME, Workspace, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hostk8s_agent.live_settings import LiveSettings
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.status.model import AgentStatus
@@ -28,39 +33,108 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ANNOUNCE_SECONDS = 30.0
-SIGNAL_LOOK_SECONDS = 1.0
+# How often the files of settings are looked at: two calls of stat. Not longer for the signals' sake: Python runs a
+# signal's handler in the main thread, and one that the kernel gave to another thread (the main one was being traced)
+# does not end a wait without a limit.
+LOOK_SECONDS = 1.0
 
 
-def run_agent(workspace: Workspace, settings: Settings, announce: Callable[[str], None]) -> None:
+def run_agent(workspace: Workspace, live: LiveSettings, announce: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT. `announce` is given the lines that a person in front of it should read.
 
+    Other settings (SIGHUP, or a file of them that has changed) are put in force by an agent that takes the place of
+    the one that runs, in the same process and under the same lock.
     Raises `AgentAlreadyRunningError` when the workspace has its agent.
     """
-    stopping = threading.Event()
-    # A terminal that is closed sends SIGHUP.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda _number, _frame: stopping.set())
+    orders = _Orders()
     with WorkspaceLock(workspace):
-        agent = Agent(workspace, settings)
-        dashboard = _build_dashboard(agent, workspace, settings)
-        server = ControlServer(agent, find_socket_paths(workspace)[0], links=dashboard)
+        supervisor = Supervisor(Notifier(), when_stuck="exit" if live.current.watchdog == "exit" else "tell")
+        supervisor.start()
         try:
-            # The page first: whoever finds the socket may ask for a link to it.
-            dashboard.start()
-            server.start()
-            agent.start()
-            threading.Thread(
-                target=_announce, args=(agent, workspace, announce, stopping), name="announcer", daemon=True
-            ).start()
-            # Python runs a signal's handler in the main thread, and a signal that the kernel gave to another thread
-            # (the main one was being traced) does not end a wait without a limit.
-            while not stopping.wait(SIGNAL_LOOK_SECONDS):
-                pass
+            while not orders.stopping.is_set():
+                _run_with_settings(workspace, live, announce, _Attendants(orders, supervisor))
         finally:
-            server.stop()
-            dashboard.stop()
-            agent.stop()
+            supervisor.stop()
     log.info("agent.stopped")
+
+
+class _Orders:
+    """What signals ask for. SIGHUP stops what has a terminal (its window was closed), and reloads a service."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self.reloading = threading.Event()
+        self._woken = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        has_terminal = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+        signal.signal(signal.SIGHUP, self._stop if has_terminal else self._reload)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a signal."""
+        self._woken.wait(seconds)
+        self._woken.clear()
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self.stopping.set()
+        self._woken.set()
+
+    def _reload(self, _number: int, _frame: object) -> None:
+        self.reloading.set()
+        self._woken.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attendants:
+    """Who outlives an agent whose settings change."""
+
+    orders: _Orders
+    supervisor: Supervisor
+
+
+def _run_with_settings(
+    workspace: Workspace, live: LiveSettings, announce: Callable[[str], None], attendants: _Attendants
+) -> None:
+    """Be the agent until it is to stop, or other settings are in force."""
+    settings, supervisor, orders = live.current, attendants.supervisor, attendants.orders
+    agent = Agent(workspace, settings)
+    agent.settings_problems = live.problems
+    dashboard = _build_dashboard(agent, workspace, settings)
+    server = ControlServer(agent, find_socket_paths(workspace)[0], links=dashboard)
+    try:
+        # The page first: whoever finds the socket may ask for a link to it.
+        dashboard.start()
+        server.start()
+        agent.start()
+        supervisor.watch(agent, settings.stuck_after_seconds)
+        threading.Thread(
+            target=_announce, args=(agent, workspace, announce, orders.stopping), name="announcer", daemon=True
+        ).start()
+        while not orders.stopping.is_set() and not _are_settings_new(live, orders, supervisor, agent):
+            orders.wait(LOOK_SECONDS)
+    finally:
+        if orders.stopping.is_set():
+            supervisor.stop()
+        server.stop()
+        dashboard.stop()
+        agent.stop()
+
+
+def _are_settings_new(live: LiveSettings, orders: _Orders, supervisor: Supervisor, agent: Agent) -> bool:
+    """Read the settings anew where that is asked for or a file has changed; return whether others are in force."""
+    is_asked = orders.reloading.is_set()
+    if not is_asked and not live.has_changed():
+        return False
+    orders.reloading.clear()
+    # Between RELOADING and READY systemd waits for us, so that nobody supervises in the meantime.
+    supervisor.watch(None)
+    is_changed = live.reload()
+    log.info("settings.reloaded", is_changed=is_changed, problems=len(live.problems()))
+    if is_changed:
+        configure_logging(live.current.log_level, live.current.log_format)
+    else:
+        supervisor.watch(agent, live.current.stuck_after_seconds)
+    return is_changed
 
 
 def _build_dashboard(agent: Agent, workspace: Workspace, settings: Settings) -> Dashboard:

@@ -1,23 +1,33 @@
 """What a person may set. Each setting has a meaning, a unit, a default and a reason.
 
-Read from `HOSTK8S_AGENT_<NAME>` in the environment, then from `hostk8s-agent.toml` in the workspace.
+The later ones win: defaults, the user's `settings.yaml`, the workspace's `hostk8s-agent.toml` (docs/adr/0009),
+`HOSTK8S_AGENT_<NAME>` in the environment, `--set NAME=VALUE`.
 """
 
 from __future__ import annotations
 
-import tomllib
+import difflib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hostk8s_agent.errors import SettingsError
+from hostk8s_agent.settings_files import (
+    SettingsFile,
+    find_user_file,
+    find_workspace_file,
+    read_user_file,
+    read_workspace_file,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hostk8s_agent.workspace import Workspace
 
-SETTINGS_FILE_NAME = "hostk8s-agent.toml"
 ENVIRONMENT_PREFIX = "HOSTK8S_AGENT_"
 
 
@@ -201,7 +211,27 @@ class Settings(BaseSettings):
         Literal["debug", "info", "warning", "error"], Field(description="The least severe level that is logged.")
     ] = "info"
     log_format: Annotated[
-        Literal["auto", "text", "json"], Field(description="auto: text on a terminal, else one JSON object a line.")
+        Literal["auto", "text", "json", "journal"],
+        Field(
+            description="auto: text on a terminal, lines with their level where systemd's journal reads, else one JSON "
+            "object a line."
+        ),
+    ] = "auto"
+    stuck_after_seconds: Annotated[
+        float,
+        Field(
+            ge=5,
+            le=86400,
+            description="Seconds without a sign of life after which one of the agent's threads is stuck, and the "
+            "service manager starts the agent again. Far beyond what the slowest request takes.",
+        ),
+    ] = 300.0
+    watchdog: Annotated[
+        Literal["auto", "exit"],
+        Field(
+            description="What follows when a thread is stuck. auto: systemd is told no more that all is well, and "
+            "acts; exit: the agent ends with code 70, for launchd, which has no watchdog."
+        ),
     ] = "auto"
 
     @classmethod
@@ -213,38 +243,66 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file. HostK8s' .env is not ours to read settings from."""
-        del dotenv_settings, file_secret_settings
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=cls.model_config.get("toml_file"))
-        return init_settings, env_settings, toml
+        """Flags before the environment. HostK8s' .env is not ours to read settings from."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
 
 
-def load_settings(workspace: Workspace) -> Settings:
-    """Return the workspace's settings. Raises `SettingsError` naming every setting that is wrong."""
-    file = workspace.root / SETTINGS_FILE_NAME
+def load_settings(workspace: Workspace, flags: Mapping[str, str] | None = None) -> Settings:
+    """Return the workspace's settings. Raises `SettingsError` naming every setting that is wrong.
+
+    `flags` are names and values from the command line, which win over all else.
+    """
+    files = _read_files(workspace)
 
     class WorkspaceSettings(Settings):
-        model_config = SettingsConfigDict(toml_file=file)
+        @classmethod
+        def settings_customise_sources(cls, *arguments: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:  # noqa: ANN401 - pydantic's
+            first = super().settings_customise_sources(*arguments, **sources)
+            given = (dict(flags or {}), *(dict(file.values) for file in files))
+            from_flags, *from_files = (InitSettingsSource(cls, init_kwargs=values) for values in given)
+            return from_flags, *first, *from_files
 
     try:
         return WorkspaceSettings()
     except ValidationError as error:
-        wrong = [_explain(one) for one in error.errors(include_input=False, include_url=False)]
+        wrong = error.errors(include_input=False, include_url=False)
+        places = {_place(one, files, flags or {}) for one in wrong}
         raise SettingsError(
-            "; ".join(wrong), hint=f"mend {SETTINGS_FILE_NAME} or the variable {ENVIRONMENT_PREFIX}<NAME>"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{SETTINGS_FILE_NAME}: {error}", hint=f"mend {SETTINGS_FILE_NAME}: it must be TOML in UTF-8"
-        ) from error
-    except OSError as error:
-        raise SettingsError(
-            f"{SETTINGS_FILE_NAME} cannot be read: {error.strerror}", hint="make it a readable file"
+            "; ".join(_explain(one, files, flags or {}) for one in wrong),
+            hint=f"mend {', '.join(sorted(places))}; what there is to set: hostk8s-agent settings show",
         ) from error
 
 
-def _explain(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def find_origins(workspace: Workspace, flags: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return for each setting where its value comes from: a flag, a variable, a file with its line, or `default`."""
+    files = _read_files(workspace)
+    return {name: _find_origin(name, files, flags or {}) for name in Settings.model_fields}
+
+
+def _read_files(workspace: Workspace) -> tuple[SettingsFile, ...]:
+    """Read the files, the one that wins first."""
+    return read_workspace_file(find_workspace_file(workspace)), read_user_file(find_user_file())
+
+
+def _find_origin(name: str, files: tuple[SettingsFile, ...], flags: Mapping[str, str]) -> str:
+    if name in flags:
+        return f"--set {name}"
+    # pydantic-settings finds variables whatever their case.
+    variable = f"{ENVIRONMENT_PREFIX}{name}".upper()
+    if any(one.upper() == variable for one in os.environ):
+        return variable
+    return next((file.place_of(name) for file in files if name in file.values), "default")
+
+
+def _place(error: Any, files: tuple[SettingsFile, ...], flags: Mapping[str, str]) -> str:  # noqa: ANN401 - pydantic's
+    return _find_origin(str(error["loc"][0]), files, flags)
+
+
+def _explain(error: Any, files: tuple[SettingsFile, ...], flags: Mapping[str, str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     name = ".".join(str(part) for part in error["loc"])
+    place = _place(error, files, flags)
     if error["type"] == "extra_forbidden":
-        return f"{name} is not a setting"
-    return f"{name}: {error['msg']}"
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        return f"{place}: {name} is not a setting{f' (did you mean {near[0]}?)' if near else ''}"
+    return f"{place}: {name}: {error['msg']}"

@@ -18,6 +18,8 @@ from hostk8s_agent.errors import Problem, WorkspaceError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hostk8s_agent.errors import Problem
+
 CONTRACT_FILE_NAME = "hostk8s.storage.yaml"
 STACKS_FOLDER = Path("software/stacks")
 DEFAULT_CLUSTER_NAME = "hostk8s"
@@ -129,6 +131,9 @@ def runtime_folders(workspace: Workspace, environment: Mapping[str, str] = os.en
     so that a client looks in all of them.
     """
     bases: list[Path] = []
+    if of_service := environment.get("RUNTIME_DIRECTORY"):
+        # systemd's, of the system unit: systemd.exec(5), RuntimeDirectory=.
+        bases.append(Path(of_service.split(":", 1)[0]))
     if given := environment.get("XDG_RUNTIME_DIR"):
         bases.append(Path(given) / "hostk8s-agent")
     if os.geteuid() == 0 and sys.platform != "darwin":

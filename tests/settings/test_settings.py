@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hostk8s_agent.errors import SettingsError
-from hostk8s_agent.settings import SETTINGS_FILE_NAME, load_settings
+from hostk8s_agent.settings import load_settings
+from hostk8s_agent.settings_files import WORKSPACE_FILE_NAME as SETTINGS_FILE_NAME
 from hostk8s_agent.workspace import Workspace
 
 
@@ -35,7 +36,7 @@ def test_the_environment_wins_over_the_file(workspace: Workspace, monkeypatch: p
     ("text", "words"),
     [
         ('volumename = "x"\n', "volumename is not a setting"),
-        ('volume_name = "a b"\nworkers = 0\n', "volume_name: .*; workers: "),
+        ('volume_name = "a b"\nworkers = 0\n', "volume_name: .*; .*workers: "),
         ("workers = \n", "hostk8s-agent.toml: "),
     ],
 )

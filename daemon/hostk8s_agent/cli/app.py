@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hostk8s_agent import __version__
-from hostk8s_agent.cli import dashboard_verbs, events_verbs, storage_verbs
+from hostk8s_agent.cli import dashboard_verbs, events_verbs, service_verbs, settings_verbs, storage_verbs
 from hostk8s_agent.cli.declaring import (
     DEFAULT_TIMEOUT_SECONDS,
     ExamplesFirst,
@@ -25,6 +25,7 @@ from hostk8s_agent.cli.declaring import (
     end,
 )
 from hostk8s_agent.cli.exit_codes import ExitCode
+from hostk8s_agent.cli.settings_verbs import SetOption, parse_flags
 
 PROGRAM = "hostk8s-agent"
 
@@ -64,12 +65,14 @@ def _start(
     hostk8s-agent run                      run until Ctrl-C or SIGTERM
     hostk8s-agent run --once               reconcile everything, show the outcome and end
     hostk8s-agent run --once -o json       the same for a script
+    hostk8s-agent run --set workers=2      with another setting than the files have
     """,
 )
 def _run(
     *,
     once: Annotated[bool, typer.Option("--once", help="Reconcile everything once, then end.")] = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT_SECONDS,
+    given: SetOption = None,
     output: OutputOption = "table",
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -78,7 +81,8 @@ def _run(
     def verb() -> ExitCode:
         from hostk8s_agent.cli.run import run_one_pass, run_service  # noqa: PLC0415 - imports every adapter
 
-        return run_one_pass(output, workspace, timeout) if once else run_service(workspace)
+        flags = parse_flags(given)
+        return run_one_pass(output, workspace, timeout, flags) if once else run_service(workspace, flags)
 
     end(verb)
 
@@ -209,6 +213,8 @@ def _schema(*, output: OutputOption = "json") -> None:
 dashboard_verbs.register(app)
 storage_verbs.register(app)
 events_verbs.register(app)
+settings_verbs.register(app)
+service_verbs.register(app)
 
 
 def run_app() -> NoReturn:

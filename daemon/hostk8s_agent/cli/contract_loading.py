@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.contract import reading
@@ -16,6 +15,7 @@ from hostk8s_agent.watch.scan import scan_contract_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from hostk8s_agent.contract.conflicts import Conflict
     from hostk8s_agent.contract.model import Contract
@@ -100,4 +100,4 @@ def find_conflicts(
 
 def relate(problem: Problem, workspace: Workspace) -> Problem:
     """Return the problem with its file relative to the workspace."""
-    return problem if problem.file is None else replace(problem, file=workspace.relative(Path(problem.file)))
+    return workspace.shorten(problem)

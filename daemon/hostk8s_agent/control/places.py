@@ -35,6 +35,8 @@ def find_socket_paths(workspace: Workspace, environment: Mapping[str, str] = os.
     folders = (
         *runtime_folders(workspace, environment),
         Path(f"/run/user/{os.geteuid()}/hostk8s-agent/{workspace.identity}"),
+        # Of an agent that runs as a system service: RuntimeDirectory= of its unit.
+        Path(f"/run/hostk8s-agent-{os.geteuid()}/{workspace.identity}"),
         *runtime_folders(workspace, {}),
     )
     return tuple(folder / SOCKET_NAME for folder in dict.fromkeys(folders))

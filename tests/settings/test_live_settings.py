@@ -1,0 +1,116 @@
+"""Settings while the agent runs, and the two files and the flags that they come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from hostk8s_agent.cli.settings import build_settings_schema, render_settings_page
+from hostk8s_agent.errors import SettingsError
+from hostk8s_agent.live_settings import LiveSettings
+from hostk8s_agent.settings import Settings, find_origins, load_settings
+from hostk8s_agent.settings_files import MAX_BYTES, WORKSPACE_FILE_NAME, find_user_file
+from hostk8s_agent.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A workspace without settings."""
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def user_file() -> Path:
+    """The user's file, not there yet."""
+    file = find_user_file()
+    file.parent.mkdir(parents=True)
+    return file
+
+
+def test_each_source_wins_over_the_one_before(
+    workspace: Workspace, user_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Default, user's file, workspace's file, variable, flag; and each is told where its value comes from."""
+    user_file.write_text("workers: 1\nvolume_name: user\nlog_level: debug\nlog_format: json\n", encoding="utf-8")
+    (workspace.root / WORKSPACE_FILE_NAME).write_text(
+        'workers = 2\nvolume_name = "workspace"\nlog_level = "error"\n', encoding="utf-8"
+    )
+    monkeypatch.setenv("HOSTK8S_AGENT_WORKERS", "3")
+    monkeypatch.setenv("HOSTK8S_AGENT_VOLUME_NAME", "variable")
+    settings = load_settings(workspace, {"workers": "4"})
+    assert (settings.workers, settings.volume_name, settings.log_level, settings.log_format, settings.watchdog) == (
+        *(4, "variable", "error", "json"),
+        "auto",
+    )
+    origins = find_origins(workspace, {"workers": "4"})
+    assert [origins[name] for name in ("workers", "volume_name", "log_level", "log_format", "watchdog")] == [
+        "--set workers",
+        "HOSTK8S_AGENT_VOLUME_NAME",
+        str(workspace.root / WORKSPACE_FILE_NAME),
+        f"{user_file}:4",
+        "default",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("workers: 2\nwork: 3\n", ":2: work is not a setting .did you mean workers"),
+        ("workers: 2\nworkers: 3\n", ":2: workers stands there twice, first in line 1"),
+        ("- workers\n", "not names and values"),
+        ("workers: [\n", ":2:1: "),
+        ("workers: 2\x00\n", "settings.yaml"),
+        ("#" * (MAX_BYTES + 1), "more than 65536 bytes"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_line(workspace: Workspace, user_file: Path, text: str, words: str) -> None:
+    """File, line and what to do."""
+    user_file.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=words) as raised:
+        load_settings(workspace)
+    assert str(user_file) in raised.value.hint
+
+
+def test_the_last_good_settings_stay_in_force(workspace: Workspace, user_file: Path) -> None:
+    """Over a reload and over a restart, and the problem is told until the file is mended."""
+    user_file.write_text("workers: 5\n", encoding="utf-8")
+    live = LiveSettings(workspace)
+    user_file.write_text("workers: 500\n", encoding="utf-8")
+    assert live.has_changed()
+    assert not live.reload()
+    assert (live.current.workers, [problem.code for problem in live.problems()]) == (5, ["SettingsInvalid"])
+    restarted = LiveSettings(workspace)
+    assert (restarted.current.workers, len(restarted.problems())) == (5, 1)
+    user_file.write_text("workers: 6\n", encoding="utf-8")
+    assert restarted.reload()
+    assert (restarted.current.workers, restarted.problems(), restarted.has_changed()) == (6, (), False)
+
+
+def test_without_good_settings_nothing_begins(workspace: Workspace, user_file: Path) -> None:
+    """A first start with a wrong file is refused: defaults could mean another volume."""
+    user_file.write_text("workers: 500\n", encoding="utf-8")
+    with pytest.raises(SettingsError):
+        LiveSettings(workspace)
+
+
+def test_every_setting_is_documented() -> None:
+    """Meaning, values and default: the page and the schema are written from the model (make schema)."""
+    assert all(field.description for field in Settings.model_fields.values())
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    assert render_settings_page() in page
+    schema = json.loads((ROOT / "docs/settings.schema.json").read_text(encoding="utf-8"))
+    assert schema == build_settings_schema()
+
+
+def test_the_schema_is_what_an_editor_needs() -> None:
+    """It takes what is right and finds what is wrong."""
+    validator = jsonschema.Draft202012Validator(build_settings_schema())
+    assert validator.is_valid(yaml.safe_load("workers: 4\nkubeconfig: /x\nlog_level: debug\n"))
+    for wrong in ("workers: 0", "work: 4", "log_level: loud"):
+        assert not validator.is_valid(yaml.safe_load(wrong))
