@@ -72,7 +72,7 @@ class Agent:
             workspace,
             settings,
             facts,
-            ConnectionReports(self._on_connection, self._on_object, self._recorder.record_fact),
+            ConnectionReports(self._on_connection, self._on_object, self._recorder.record_fact, self._wake_all),
             may_create_volume=not only_plans,
         )
         history = records.load_history()
@@ -99,7 +99,7 @@ class Agent:
         self._reconciler = StackReconciler(
             workspace,
             self._book,
-            Backends(self._connections.volume, self._connections.cluster),
+            Backends(self._connections.volume, self._connections.cluster, self._connections.mount),
             Reports(
                 board=self._board,
                 interest=self._interest,
@@ -285,6 +285,9 @@ class Agent:
         if (name, state) == ("docker", "Connected"):
             self.care.begin_recovery()
         self._board.record_event(f"{name}.state", state)
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         self._controller.wake(stack.name for stack in self._board.stacks())
 
     def _enqueue(self, stacks: Iterable[str]) -> None:

@@ -20,6 +20,7 @@ from hostk8s_agent.status.model import ClusterStatus, DockerStatus
 from hostk8s_agent.volume.connection import VolumeConnection
 from hostk8s_agent.volume.endpoint import EndpointSources, find_endpoint
 from hostk8s_agent.volume.engine import Engine, ask_runs_node
+from hostk8s_agent.volume.node_mounts import NodeMounts
 from hostk8s_agent.volume.recognising import parse_remembered
 from hostk8s_agent.volume.reference import remove_reference
 from hostk8s_agent.volume.state import VolumeOptions
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.desired import ObjectKey
+    from hostk8s_agent.plan.mounting import MountFinding
     from hostk8s_agent.plan.observed import ObservedObject
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.status.board import Event
@@ -54,12 +56,14 @@ class ConnectionReports:
     """Whom the connections tell what.
 
     `on_change` gets `docker` or `cluster` and the new state, `on_object` each object that somebody else changed,
-    `on_fact` the name and value of each fact that is worth remembering across restarts.
+    `on_fact` the name and value of each fact that is worth remembering across restarts, `on_wake` nothing: what held
+    stacks back may be over.
     """
 
     on_change: Callable[[str, str], None]
     on_object: Callable[[ObjectKey], None]
     on_fact: Callable[[str, str], None]
+    on_wake: Callable[[], None]
 
 
 def find_past_where(facts: Mapping[str, str]) -> dict[str, str]:
@@ -99,25 +103,27 @@ class Connections:
             on_object=reports.on_object,
         )
         self._events = EventPublisher(self._cluster) if settings.kubernetes_events else None
-        self._volume = VolumeConnection(
-            VolumeOptions(
-                volume_name=settings.volume_name,
-                host_directory=workspace.root / HOST_DIRECTORY,
-                workspace=workspace.identity,
-                cluster_name=cluster_name,
-                backend=settings.volume_backend,
-                forced_access=settings.volume_access,
-                expects_docker=FACT_ENGINE in self._facts,
-                may_create_volume=may_create_volume,
-                remembered=parse_remembered(self._facts.get(FACT_VOLUME, ""), settings.volume_name),
-                keeps_volume=settings.keep_volume,
-            ),
-            sources=_find_sources(settings),
-            on_change=self._on_volume_change,
+        sources = _find_sources(settings)
+        options = VolumeOptions(
+            volume_name=settings.volume_name,
+            host_directory=workspace.root / HOST_DIRECTORY,
+            workspace=workspace.identity,
+            cluster_name=cluster_name,
+            backend=settings.volume_backend,
+            forced_access=settings.volume_access,
+            expects_docker=FACT_ENGINE in self._facts,
+            may_create_volume=may_create_volume,
+            remembered=parse_remembered(self._facts.get(FACT_VOLUME, ""), settings.volume_name),
+            keeps_volume=settings.keep_volume,
+        )
+        self._volume = VolumeConnection(options, sources=sources, on_change=self._on_volume_change)
+        self._mounts = NodeMounts(
+            self._volume, options, sources, find_cluster=self._find_connected_cluster, on_wake=reports.on_wake
         )
 
     def start(self) -> None:
         """Begin to connect to both."""
+        self._mounts.start()
         self._volume.start()
         self._cluster.start()
         if self._is_acting:
@@ -130,6 +136,7 @@ class Connections:
         self._folders.stop()
         if self._events is not None:
             self._events.stop()
+        self._mounts.stop()
         self._cluster.stop()
         self._volume.stop()
 
@@ -159,9 +166,14 @@ class Connections:
         """Return the PersistentVolumes that lead to a path of the volume. Raises a `ClusterError` when unknown."""
         return () if self._has_no_cluster() else self._cluster.observe_volumes_at(path)
 
+    def mount(self) -> MountFinding:
+        """Return what is known of the nodes' mounts."""
+        return self._mounts.current_finding()
+
     def is_connecting(self) -> bool:
-        """Whether either is still being tried for the first time."""
-        return "Connecting" in (self._volume.state().state, self._cluster.state().state)
+        """Whether either is still being tried for the first time, or the nodes are being looked at."""
+        states = (self._volume.state().state, self._cluster.state().state)
+        return "Connecting" in states or self.mount().is_waiting
 
     def is_away(self) -> bool:
         """Whether either cannot serve now, so that some stacks have to wait."""
@@ -189,7 +201,8 @@ class Connections:
             return ClusterStatus("Absent", "", "", "", message=message)
         state = self._cluster.state()
         message = state.problem.message if state.problem else ""
-        return ClusterStatus(state.state, state.context, state.server, state.uid, state.version, message)
+        mount = self.mount().words
+        return ClusterStatus(state.state, state.context, state.server, state.uid, state.version, message, mount)
 
     def request_counts(self) -> Mapping[tuple[str, str], int]:
         """Return the requests sent to the API server so far, keyed by (verb, HTTP status or `none`)."""
@@ -198,7 +211,8 @@ class Connections:
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with either."""
         of_cluster = None if self._has_no_cluster() else self._cluster.state().problem
-        return (*filter(None, (self._volume.state().problem, of_cluster)), *self._folders.problems())
+        found = (self._volume.state().problem, of_cluster, self.mount().warning, *self._folders.problems())
+        return tuple(filter(None, found))
 
     def _has_no_cluster(self) -> bool:
         return (
@@ -215,14 +229,23 @@ class Connections:
             if state.remembered is not None:
                 self._remember(FACT_VOLUME, state.remembered.render())
         self._reports.on_change("docker", state.state)
+        self._mounts.look_soon()
 
     def _on_cluster_change(self) -> None:
         state = self._cluster.state()
-        if state.state == "Connected":
-            self._remember(FACT_CLUSTER, state.uid)
-            if self._events is not None:
-                self._events.wake()
-        self._reports.on_change("cluster", state.state)
+        if state.state != "Connected":
+            self._mounts.forget_waiting()
+            self._reports.on_change("cluster", state.state)
+            return
+        self._remember(FACT_CLUSTER, state.uid)
+        if self._events is not None:
+            self._events.wake()
+        # The return is told when it is known whether the nodes have the volume: nothing could be made before.
+        self._mounts.look_soon(lambda: self._reports.on_change("cluster", state.state))
+
+    def _find_connected_cluster(self) -> tuple[str, str] | None:
+        state = self._cluster.state()
+        return (state.uid, state.server) if state.state == "Connected" else None
 
     def _remember(self, fact: str, value: str) -> None:
         if self._facts.get(fact) != value:

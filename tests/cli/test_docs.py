@@ -58,7 +58,7 @@ def rows(text: str) -> list[list[str]]:
 
 def test_every_verb_is_described() -> None:
     """All of them, and none that is not there."""
-    assert sorted(re.findall(r"^### `([\w ]+)`$", PAGE, re.MULTILINE)) == sorted(VERBS)
+    assert sorted(re.findall(r"^### `([\w -]+)`$", PAGE, re.MULTILINE)) == sorted(VERBS)
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
@@ -73,7 +73,8 @@ def test_every_option_is_described_with_its_default(verb: str) -> None:
         if option.param_type_name != "option":
             continue
         unset = "upwards" if option.name == "workspace" else "unset"
-        shown = {False: "off", None: unset, 120.0: "120"}.get(option.default, option.default)
+        default = option.default
+        shown = "off" if default is False else {None: unset, 120.0: "120"}.get(default, default)
         real[frozenset(option.opts)] = str(shown)
     assert described == real
 

@@ -86,7 +86,12 @@ class Memory:
 
     def reservations(self) -> dict[str, str]:
         """For whom the volumes would be reserved if none existed."""
-        return dict(self.holdings.find_reservations(self.desired, {}, self.cluster))
+        return self.reservations_beside()
+
+    def reservations_beside(self, *existing: ObservedObject) -> dict[str, str]:
+        """The same while some of them exist."""
+        state = ObservedState({}, {one.key: one for one in existing})
+        return dict(self.holdings.find_reservations(self.desired, state, lambda: self.cluster))
 
 
 @pytest.fixture
@@ -103,8 +108,9 @@ def test_each_volume_goes_back_to_its_claim_in_a_new_cluster(memory: Memory) -> 
     memory.recreate("cluster-2")
 
     assert memory.reservations() == {ONE.name: "ns/a", TWO.name: "ns/b"}
-    found = ObservedObject(ONE, {}, "u", "1")
-    assert memory.holdings.find_reservations(memory.desired, {ONE: found}, memory.cluster) == {TWO.name: "ns/b"}
+    assert memory.reservations_beside(ObservedObject(ONE, {}, "u", "1")) == {TWO.name: "ns/b"}
+    unseen = ObservedState({}, ClusterError("away").problem)
+    assert memory.holdings.find_reservations(memory.desired, unseen, lambda: memory.cluster) == {}
     memory.claims.is_away = True
     assert memory.reservations() == {}
 

@@ -13,7 +13,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from hostk8s_agent import __version__
-from hostk8s_agent.cli import dashboard_verbs, events_verbs, service_verbs, settings_verbs, storage_verbs
+from hostk8s_agent.cli import (
+    cluster_verbs,
+    dashboard_verbs,
+    events_verbs,
+    service_verbs,
+    settings_verbs,
+    storage_verbs,
+)
 from hostk8s_agent.cli.declaring import (
     DEFAULT_TIMEOUT_SECONDS,
     ExamplesFirst,
@@ -210,6 +217,7 @@ def _schema(*, output: OutputOption = "json") -> None:
     end(verb)
 
 
+cluster_verbs.register(app)
 dashboard_verbs.register(app)
 storage_verbs.register(app)
 events_verbs.register(app)

@@ -109,6 +109,8 @@ def _render_head(document: Document, screen: Screen) -> Iterator[str]:
     for name, state, details in rows:
         color: Color = "green" if state in _GOOD_STATES else "yellow"
         yield _field(name, ", ".join(filter(None, [state, *details])), screen, color, painted=len(state))
+    if mount := cluster.get("mount"):
+        yield _field("Mount", mount, screen)
     scanned = f"last scan {watch['lastScanAt']}" if watch["lastScanAt"] else "no scan yet"
     yield _field("Watch", ", ".join(filter(None, [watch["backend"], *watch["roots"], scanned])), screen)
 

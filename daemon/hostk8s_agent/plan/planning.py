@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.errors import Problem
@@ -17,6 +17,7 @@ from hostk8s_agent.plan.actions import (
     Plan,
 )
 from hostk8s_agent.plan.differing import diff_directory, diff_object, immutable_fields
+from hostk8s_agent.plan.mounting import MountFinding, keep_affinity, keep_to_nodes
 from hostk8s_agent.plan.ownership import find_adoptable_manager, find_other_workspace, is_ours, render_managers
 from hostk8s_agent.plan.replacing import plan_release, plan_replacement
 from hostk8s_agent.plan.reserving import keep_claim, reserve_for
@@ -25,7 +26,7 @@ from hostk8s_agent.plan.wording import block, explain_drift, resource_of, subjec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hostk8s_agent.plan.desired import DesiredDirectory, DesiredObject, DesiredState
+    from hostk8s_agent.plan.desired import DesiredDirectory, DesiredObject, DesiredState, Manifest
     from hostk8s_agent.plan.observed import ObservedDirectory, ObservedObject, ObservedState
 
 
@@ -39,7 +40,8 @@ class Constraints:
     exist on this machine: what says that it belongs to one of them is theirs; what names a path that is gone is
     taken over, because a checkout may be moved. `reservations` maps the name of a PersistentVolume that is made anew
     to the claim (`namespace/name`) that it is kept for, because that claim held it before. `may_release` says whether
-    a Released PersistentVolume is made bindable again for the claim that had it.
+    a Released PersistentVolume is made bindable again for the claim that had it. `mount` says whether the nodes have
+    the volume: a PersistentVolume on one that has not would lose its data with the node.
     """
 
     lost_conflicts: Mapping[str, Problem] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class Constraints:
     living_workspaces: frozenset[str] = frozenset()
     reservations: Mapping[str, str] = field(default_factory=dict)
     may_release: bool = True
+    mount: MountFinding = field(default_factory=MountFinding)
 
 
 def plan_stack(desired: DesiredState, observed: ObservedState, constraints: Constraints | None = None) -> Plan:
@@ -71,7 +74,7 @@ def plan_stack(desired: DesiredState, observed: ObservedState, constraints: Cons
     for wanted in desired.objects:
         if wanted.directory in held:
             continue  # told once, with the directory
-        planned = _plan_object(wanted, observed, limits)
+        planned = _block_without_mount(wanted, limits) or _plan_object(wanted, observed, limits)
         if isinstance(planned, BlockedAction):
             blocked.append(planned)
         elif planned is not None:
@@ -124,6 +127,13 @@ def _explain_obstacle(found: ObservedDirectory) -> Problem:
     )
 
 
+def _block_without_mount(desired: DesiredObject, limits: Constraints) -> BlockedAction | None:
+    problem = limits.mount.problem
+    if problem is None or desired.key.kind != "PersistentVolume":
+        return None
+    return block(desired, problem, is_waiting=limits.mount.is_waiting)
+
+
 def _plan_object(
     desired: DesiredObject, observed: ObservedState, limits: Constraints
 ) -> ObjectAction | BlockedAction | None:
@@ -137,21 +147,29 @@ def _plan_object(
     workspace = find_other_workspace(desired, found)
     if workspace in limits.living_workspaces:
         return block(desired, _explain_other_workspace(found, workspace))
-    planned = _plan_existing(desired, found)
+    planned = _plan_existing(desired, found, limits)
     if planned is None and limits.may_release:
         return plan_release(desired, found)
     return planned
 
 
 def _plan_creation(desired: DesiredObject, limits: Constraints) -> ApplyObject:
-    manifest, reason = desired.manifest, "it does not exist"
+    manifest, reason = _keep_to_nodes(desired, limits), "it does not exist"
     if claim := limits.reservations.get(desired.key.name):
         manifest = reserve_for(manifest, claim)
         reason = f"{reason}; it is reserved for the claim {claim}, which held it before"
     return ApplyObject(desired.key, manifest, reason, directory=desired.directory)
 
 
-def _plan_existing(desired: DesiredObject, found: ObservedObject) -> ObjectAction | BlockedAction | None:
+def _keep_to_nodes(desired: DesiredObject, limits: Constraints) -> Manifest:
+    """The manifest of an object that is made anew."""
+    is_volume = desired.key.kind == "PersistentVolume"
+    return keep_to_nodes(desired.manifest, limits.mount.nodes) if is_volume else desired.manifest
+
+
+def _plan_existing(
+    desired: DesiredObject, found: ObservedObject, limits: Constraints
+) -> ObjectAction | BlockedAction | None:
     drift = diff_object(desired, found)
     adopts_from = None
     if not is_ours(found):
@@ -162,11 +180,11 @@ def _plan_existing(desired: DesiredObject, found: ObservedObject) -> ObjectActio
     elif not drift:
         return None
     if not found.is_in_file and (immutable := immutable_fields(drift)):
-        return plan_replacement(desired, found, immutable)
+        return plan_replacement(replace(desired, manifest=_keep_to_nodes(desired, limits)), found, immutable)
     reason = explain_drift(drift) if adopts_from is None else f"{adopts_from} made it; it is adopted"
     return ApplyObject(
         key=desired.key,
-        manifest=keep_claim(desired.manifest, found),
+        manifest=keep_affinity(keep_claim(desired.manifest, found), found),
         reason=reason,
         drift=drift,
         uid=found.uid,

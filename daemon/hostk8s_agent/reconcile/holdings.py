@@ -56,21 +56,22 @@ class Holdings:
                 self._forget(key.name, uid)
 
     def find_reservations(
-        self, desired: DesiredState, objects: Mapping[ObjectKey, ObservedObject], cluster: ClusterAccess
+        self, desired: DesiredState, observed: ObservedState, find_cluster: Callable[[], ClusterAccess]
     ) -> Mapping[str, str]:
         """Return for which claim each volume that does not exist is to be reserved, by the volume's name."""
         found: dict[str, str] = {}
+        if isinstance(observed.objects, Problem):
+            return found
         for wanted in desired.objects:
-            if wanted.key.kind != "PersistentVolume" or wanted.key in objects:
-                continue
-            holding = self._find_last(wanted.key.name, cluster.cluster_uid)
-            if holding is None:
+            if wanted.key.kind != "PersistentVolume" or wanted.key in observed.objects:
                 continue
             try:
-                claim = _find_claim(holding.claim, cluster)
+                cluster = find_cluster()
+                holding = self._find_last(wanted.key.name, cluster.cluster_uid)
+                claim = _find_claim(holding.claim, cluster) if holding is not None else None
             except ClusterError:
                 continue  # then nothing is applied either
-            if may_reserve(holding, wanted.manifest, claim):
+            if holding is not None and may_reserve(holding, wanted.manifest, claim):
                 found[wanted.key.name] = holding.claim
         return found
 

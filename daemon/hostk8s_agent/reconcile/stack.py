@@ -13,6 +13,7 @@ import structlog
 from hostk8s_agent.errors import AgentError, ClusterError, Problem, VolumeError
 from hostk8s_agent.plan.actions import DirectoryAction, Plan
 from hostk8s_agent.plan.holding import directory_of
+from hostk8s_agent.plan.mounting import MountFinding
 from hostk8s_agent.plan.objects import render_desired_state
 from hostk8s_agent.plan.observed import ObservedObject, ObservedState
 from hostk8s_agent.plan.ownership import find_other_workspaces, is_ours
@@ -44,10 +45,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """Where directories and objects are. Each call returns what serves now, or raises why nothing does."""
+    """Where directories and objects are: what serves now, or raises why nothing does; `mount` never raises."""
 
     volume: Callable[[], DirectoryAccess]
     cluster: Callable[[], ClusterAccess]
+    mount: Callable[[], MountFinding] = MountFinding
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +214,11 @@ class StackReconciler:
                 *(one.problem for one in conflicts if not one.is_blocked),
                 *explain_reservations(observed, self._backends.cluster),
             ),
-            reservations=self._find_reservations(desired, observed),
+            reservations=self._reports.holdings.find_reservations(desired, observed, self._backends.cluster),
+            mount=self._backends.mount(),
             may_set_owner=self._may_set_owner(),
             may_release=self._lifecycle.may_release,
         )
-
-    def _find_reservations(self, desired: DesiredState, observed: ObservedState) -> Mapping[str, str]:
-        if isinstance(observed.objects, Problem):
-            return {}
-        return self._reports.holdings.find_reservations(desired, observed.objects, self._backends.cluster())
 
     def _may_set_owner(self) -> bool:
         try:

@@ -133,7 +133,8 @@ class DockerStatus:
 class ClusterStatus:
     """The cluster: `state` is Connected, Connecting, Unreachable, Refused, NoKubeconfig or Absent (files serve).
 
-    `uid` is the `kube-system` namespace's, which tells one cluster from its successor.
+    `uid` is the `kube-system` namespace's, which tells one cluster from its successor. `mount` says whether the nodes
+    have the volume at `/mnt/pv`, or why that was not checked; empty while there is no cluster.
     """
 
     state: str
@@ -142,6 +143,7 @@ class ClusterStatus:
     uid: str
     version: str = ""
     message: str = ""
+    mount: str = ""
 
 
 @dataclass(frozen=True, slots=True)
