@@ -74,6 +74,7 @@ class _Feed:
         self._renderer = StatusRenderer()
         self._queues: set[asyncio.Queue[bytes | None]] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()
         self._limiter = anyio.CapacityLimiter(2)
 
     @property
@@ -87,8 +88,11 @@ class _Feed:
         self._queues.add(queue)
         try:
             if self._looking is None:
-                self._looking = asyncio.ensure_future(self._look())
-            # Taken after the queue is known: a change in between comes twice, and none is missed.
+                self._begun = asyncio.Event()
+                self._looking = asyncio.ensure_future(self._look(self._begun))
+            # Taken after the first look, and after the queue is known: a change in between comes twice, and none is
+            # missed.
+            await self._begun.wait()
             yield await run_sync(self._render_snapshot, abandon_on_cancel=True)
             while (message := await queue.get()) is not None:
                 yield message
@@ -98,15 +102,17 @@ class _Feed:
                 self._looking.cancel()
                 self._looking = None
 
-    async def _look(self) -> None:
+    async def _look(self, begun: asyncio.Event) -> None:
         try:
-            await self._look_until_stopped()
+            seen = await run_sync(self._observe, abandon_on_cancel=True)
+            begun.set()
+            await self._look_until_stopped(seen)
         finally:
+            begun.set()
             for queue in self._queues:
                 _end(queue)
 
-    async def _look_until_stopped(self) -> None:
-        seen = await run_sync(self._observe, abandon_on_cancel=True)
+    async def _look_until_stopped(self, seen: _Seen) -> None:
         revision, quiet_seconds = 0, 0.0
         while not self._stopping.is_set():
             before = revision

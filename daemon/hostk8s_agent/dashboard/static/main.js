@@ -6,7 +6,7 @@ import { showEvents } from "./events.js";
 import { follow } from "./live.js";
 import { showParts } from "./parts.js";
 import { showProblems } from "./problems.js";
-import { showSnapshots } from "./snapshots.js";
+import { showSnapshots, startSnapshots } from "./snapshots.js";
 import { reconcile, showStacks, startStacks } from "./stacks.js";
 import { store, takeChanges, takeSnapshot } from "./store.js";
 import { count, refreshTimes } from "./words.js";
@@ -76,6 +76,7 @@ follow({
 });
 
 startStacks(show);
+startSnapshots(showStacks);
 refill(
   document.querySelector("header .actions"),
   action("Reconcile all", "hostk8s-agent reconcile --wait", () => reconcile(null), { isPrimary: true }),

@@ -1,13 +1,248 @@
-// The snapshots: a timeline of all stacks, and those of one.
+// The snapshots: a timeline of all stacks, and those of one, with what can be done with them.
 
+import { action, commandLine, confirmByTyping, shellQuote } from "./actions.js";
+import { ask } from "./api.js";
 import { byId, h, refill } from "./dom.js";
+import { openStack } from "./stacks.js";
+import { store } from "./store.js";
+import { ago, bytes, count, distance } from "./words.js";
 
-/** Show the timeline. */
-export function showSnapshots() {
-  refill(byId("snapshot-view"), h("p", { class: "empty" }, "This agent has taken no snapshot."));
+const DAY = 86_400_000;
+const STACKS_AT_FIRST = 8;
+const SNAPSHOTS_AT_FIRST = 6;
+const MARKS = { good: "●", unverified: "○", suspect: "▲", damaged: "✗" };
+const STATES = {
+  good: "read back whole",
+  unverified: "not read back yet",
+  suspect: "far smaller than the one before: look at it before older ones expire",
+  damaged: "not what was written",
+};
+
+let known = null;
+let asked = "";
+let showsAll = false;
+let told = () => {};
+const opened = new Set();
+
+/** Begin. `onChange` is called with the names of the stacks whose snapshots are others now. */
+export function startSnapshots(onChange) {
+  told = onChange;
 }
 
-/** The snapshots of one stack, for its opened row; null while there are none. */
-export function snapshotPanel() {
-  return null;
+/** Show the timeline, and ask for the snapshots anew where the agent's status says that they are others. */
+export function showSnapshots() {
+  const summary = JSON.stringify(store.frame.snapshots ?? null);
+  if (summary !== asked) {
+    asked = summary;
+    refresh();
+  }
+  showTimeline();
+}
+
+async function refresh() {
+  let found;
+  try {
+    found = await ask("/v1/snapshots");
+  } catch (error) {
+    // An agent without snapshots has no such resource; one that is away is told of elsewhere.
+    if (error.status !== 404) {
+      asked = "";
+      return;
+    }
+    found = { snapshots: [], problems: [], bytes: 0, repository: "", isMissing: true };
+  }
+  known = { ...found, snapshots: [...found.snapshots].sort((one, other) => Date.parse(one.takenAt) - Date.parse(other.takenAt)) };
+  showTimeline();
+  told([...new Set(known.snapshots.map((one) => one.stack))]);
+}
+
+function showTimeline() {
+  const view = byId("snapshot-view");
+  if (known === null) return;
+  if (known.snapshots.length === 0) {
+    const words = known.isMissing ? "This agent takes no snapshots." : "No snapshot yet. Open a stack to take one.";
+    refill(view, problemList(), h("p", { class: "empty" }, words));
+    return;
+  }
+  const stacks = groupByStack(known.snapshots);
+  const protection = new Map((store.frame.snapshots?.directories ?? []).map((one) => [one.stack, []]));
+  for (const one of store.frame.snapshots?.directories ?? []) protection.get(one.stack).push(one);
+  const isSafe = (name) => (protection.get(name) ?? []).every((one) => one.isProtected);
+  // Worst first: what is not protected, then what has waited longest.
+  const order = [...stacks].sort(
+    ([one, its], [other, others]) =>
+      isSafe(one) - isSafe(other) || Date.parse(its.at(-1).takenAt) - Date.parse(others.at(-1).takenAt),
+  );
+  const begin = Math.min(Date.parse(known.snapshots[0].takenAt), Date.now() - DAY);
+  const shown = showsAll ? order : order.slice(0, STACKS_AT_FIRST);
+  const safe = [...protection.keys()].filter(isSafe).length;
+  refill(
+    view,
+    problemList(),
+    h(
+      "p",
+      { class: "facts" },
+      h("span", {}, `${count(known.snapshots.length, "snapshot")}, ${bytes(known.bytes)}`),
+      protection.size ? h("span", {}, `${safe} of ${count(protection.size, "stack")} protected`) : null,
+    ),
+    h(
+      "ul",
+      { class: "timeline" },
+      shown.map(([name, its]) => track(name, its, begin, isSafe(name))),
+    ),
+    h("p", { class: "scale quiet" }, h("span", {}, distance(new Date(begin).toISOString())), h("span", {}, "now")),
+    h("p", { class: "legend quiet" }, "● good  ○ not verified  ▲ suspect  ✗ damaged  ★ pinned"),
+    order.length > shown.length ? showAllButton(order.length) : null,
+  );
+}
+
+function problemList() {
+  return (known.problems ?? []).map((problem) => h("p", { class: "bad" }, `✗ ${problem.message}; ${problem.hint}`));
+}
+
+function track(name, snapshots, begin, isProtected) {
+  const link = h("button", { type: "button", class: "link", "data-key": `snapshots of ${name}` }, name);
+  link.addEventListener("click", () => openStack(name));
+  const line = h("span", { class: "track", "aria-hidden": "true" });
+  const span = Math.max(1, Date.now() - begin);
+  for (const one of snapshots) {
+    const dot = h("span", { class: `dot ${one.state}`, title: describe(one) }, one.pinned ? "★" : (MARKS[one.state] ?? "?"));
+    dot.style.insetInlineStart = `${((Date.parse(one.takenAt) - begin) / span) * 100}%`;
+    line.append(dot);
+  }
+  const newest = snapshots.at(-1);
+  return h(
+    "li",
+    {},
+    h(
+      "span",
+      { class: "what" },
+      link,
+      h("span", { class: "quiet" }, isProtected ? "✓ " : "✗ not protected, ", "newest ", ago(newest.takenAt)),
+    ),
+    line,
+  );
+}
+
+function describe(one) {
+  const words = [one.id, new Date(one.takenAt).toLocaleString(), `${one.state}: ${STATES[one.state] ?? ""}`, bytes(one.bytes)];
+  return [...words, one.name, one.pinned ? "pinned" : ""].filter(Boolean).join("\n");
+}
+
+function showAllButton(number) {
+  const button = h("button", { type: "button", "data-key": "all timelines" }, `Show all ${number} stacks`);
+  button.addEventListener("click", () => {
+    showsAll = true;
+    showTimeline();
+  });
+  return button;
+}
+
+/** The snapshots of one stack, for its opened row; null where the agent takes none. */
+export function snapshotPanel(stack) {
+  if (known === null || known.isMissing) return null;
+  const newestFirst = known.snapshots.filter((one) => one.stack === stack).reverse();
+  const shown = opened.has(stack) ? newestFirst : newestFirst.slice(0, SNAPSHOTS_AT_FIRST);
+  const more = h("button", { type: "button", "data-key": `all snapshots of ${stack}` }, `Show all ${newestFirst.length}`);
+  more.addEventListener("click", () => {
+    opened.add(stack);
+    told([stack]);
+  });
+  return h(
+    "div",
+    { class: "snapshots" },
+    h("h3", {}, "Snapshots"),
+    action("Take a snapshot", `hostk8s-agent snapshot create ${shellQuote(stack)}`, () => take(stack), {
+      key: `take ${stack}`,
+    }),
+    newestFirst.length ? h("ul", {}, shown.map(entry)) : h("p", { class: "empty" }, "None yet."),
+    newestFirst.length > shown.length ? more : null,
+  );
+}
+
+function entry(one) {
+  const isFit = one.state !== "damaged";
+  return h(
+    "li",
+    {},
+    h(
+      "span",
+      { class: "facts" },
+      h("span", { class: `mark ${one.state}`, title: STATES[one.state] ?? null }, `${MARKS[one.state] ?? "?"} ${one.state}`),
+      h("span", {}, ago(one.takenAt)),
+      h("code", {}, one.id),
+      h("span", {}, bytes(one.bytes)),
+      one.name ? h("span", {}, `“${one.name}”`) : null,
+      one.pinned ? h("span", {}, "★ pinned") : null,
+      one.tags.length ? h("span", {}, one.tags.join(", ")) : null,
+      one.verifiedAt ? h("span", {}, "verified ", ago(one.verifiedAt)) : null,
+    ),
+    one.reason ? h("span", { class: "note-line" }, one.reason) : null,
+    h(
+      "span",
+      { class: "actions" },
+      action("Verify", `hostk8s-agent snapshot verify ${one.id}`, () => verify(one), { key: `verify ${one.id}` }),
+      isFit
+        ? action("Restore …", restoreCommand(one), () => restore(one), { key: `restore ${one.id}` })
+        : null,
+    ),
+  );
+}
+
+const restoreCommand = (one) => `hostk8s-agent snapshot restore ${shellQuote(`${one.stack}@${one.id}`)}`;
+
+async function take(stack) {
+  const { snapshot } = await ask("/v1/snapshots/create", { stack });
+  await refresh();
+  return `The snapshot ${snapshot.id} of ${stack} was taken and read back: ${snapshot.state}`;
+}
+
+async function verify(one) {
+  const { isWhole } = await ask("/v1/snapshots/verify", { ids: [one.id] });
+  await refresh();
+  if (!isWhole) throw new Error(`The snapshot ${one.id} is not what was written.`);
+  return `The snapshot ${one.id} was read back: every byte is as it was written`;
+}
+
+async function restore(one) {
+  const wanted = { stack: one.stack, which: one.id };
+  const { plan } = await ask("/v1/snapshots/plan", wanted);
+  const isInUse = plan.users.length > 0;
+  const isMeant = await confirmByTyping(`Restore ${plan.target}`, restorePlan(one, plan), plan.target, "Restore");
+  if (!isMeant) return "";
+  const { safety } = await ask("/v1/snapshots/restore", { ...wanted, inUse: isInUse });
+  await refresh();
+  const before = safety ? ` What was there before is the snapshot ${safety.id}.` : "";
+  return `${plan.target} is as it was ${distance(one.takenAt)}.${before}`;
+}
+
+function restorePlan(one, plan) {
+  return h(
+    "div",
+    { class: "plan" },
+    h("p", {}, "These directories are replaced, all or none, by what they held ", ago(one.takenAt), ":"),
+    h(
+      "ul",
+      {},
+      plan.directories.map((each) =>
+        h("li", {}, h("code", {}, each.path), ` by ${count(each.files, "file")}, ${bytes(each.bytes)}`),
+      ),
+    ),
+    plan.leftAlone.length ? h("p", {}, `Not in the snapshot, and left alone: ${plan.leftAlone.join(", ")}`) : null,
+    plan.users.length
+      ? h(
+          "p",
+          { class: "bad" },
+          `✗ In use by ${plan.users.join(", ")}: these see the old files until they are restarted.`,
+        )
+      : null,
+    h("p", {}, "A snapshot of what is there now is taken first. To take it back afterwards:"),
+    commandLine(`hostk8s-agent snapshot restore ${shellQuote(plan.target)} --undo`, "copy undo"),
+  );
+}
+
+function groupByStack(snapshots) {
+  const groups = new Map();
+  for (const one of snapshots) groups.set(one.stack, [...(groups.get(one.stack) ?? []), one]);
+  return groups;
 }
