@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hostk8s_agent.dashboard.guarding import METRICS_PATH, OPEN_PREFIX, PageGuard
+from hostk8s_agent.dashboard.guarding import ICON_PATH, METRICS_PATH, OPEN_PREFIX, PageGuard
 from hostk8s_agent.dashboard.pages import load_static_pages, render_entrance, render_refusal
 
 if TYPE_CHECKING:
@@ -38,11 +38,14 @@ class _Dashboard:
         self._sessions = sessions
         self._serves_metrics = serves_metrics
         self._pages = load_static_pages()
+        self._icon = next(page for name, page in self._pages.items() if name.endswith("/icon.svg"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if path == METRICS_PATH and self._serves_metrics:
             await self._api(scope, receive, send)
+        elif path == ICON_PATH:
+            await self._icon.send(send)
         elif path.startswith(OPEN_PREFIX) and scope["method"] == "GET":
             await self._open(path.removeprefix(OPEN_PREFIX), send)
         else:

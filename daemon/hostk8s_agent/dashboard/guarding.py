@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OPEN_PREFIX = "/open/"
 METRICS_PATH = "/metrics"
+ICON_PATH = "/favicon.ico"
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 # What a browser says of who asks (Fetch Metadata): our own page, or the person. Older ones say nothing.
@@ -63,7 +64,8 @@ class PageGuard:
             return render_refusal(421, "This address is not the dashboard's.", "hostk8s-agent dashboard opens it.")
         if not self._is_own_page(scope["method"], headers, host, path):
             return render_refusal(403, "Another page asks for this.", "Open the dashboard itself.")
-        if path.startswith(OPEN_PREFIX):
+        # Browsers ask for the icon by themselves, and complain without it.
+        if path.startswith(OPEN_PREFIX) or path == ICON_PATH:
             return None
         if path == METRICS_PATH:
             return None if not _is_browser(headers) else render_refusal(403, "This is for Prometheus.", "")

@@ -40,16 +40,13 @@ export function showSnapshots() {
 }
 
 async function refresh() {
-  let found;
+  let found = { snapshots: [], problems: [], bytes: 0, repository: "", isMissing: true };
   try {
-    found = await ask("/v1/snapshots");
-  } catch (error) {
-    // An agent without snapshots has no such resource; one that is away is told of elsewhere.
-    if (error.status !== 404) {
-      asked = "";
-      return;
-    }
-    found = { snapshots: [], problems: [], bytes: 0, repository: "", isMissing: true };
+    if (store.frame.snapshots) found = await ask("/v1/snapshots");
+  } catch {
+    // An agent that is away is told of elsewhere, and asked again when it is back.
+    asked = "";
+    return;
   }
   known = { ...found, snapshots: [...found.snapshots].sort((one, other) => Date.parse(one.takenAt) - Date.parse(other.takenAt)) };
   showTimeline();
