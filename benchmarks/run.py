@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ground import Ground
+from measure_changes import measure_checkout, measure_drift
 from measure_cold_start import measure_cold_start
 from measure_dashboard import measure_dashboard, measure_open_pages
 from measure_recreated import measure_recreated
@@ -47,6 +48,8 @@ MEASUREMENTS = (
     Measurement("save-helper", measure_helper_save, lambda sizes: 25 + 1.5 * sizes.rounds),
     Measurement("cold-start", measure_cold_start, lambda sizes: 15 + sizes.cold_rounds * (22 + 0.028 * sizes.stacks)),
     Measurement("recreated", measure_recreated, lambda sizes: 25 + 16 * sizes.cold_rounds),
+    Measurement("drift", measure_drift, lambda sizes: 25 + 0.8 * sizes.rounds),
+    Measurement("checkout", measure_checkout, lambda sizes: 30 + sizes.cold_rounds * (6 + 0.015 * sizes.stacks)),
     Measurement("restart", measure_restart, lambda sizes: 20 + 0.01 * sizes.stacks + 5 * sizes.rounds),
     Measurement("touched", measure_touched, lambda sizes: 20 + 0.01 * sizes.stacks + 4 * sizes.rounds),
     Measurement("scale", measure_scale, lambda sizes: 40 + 0.01 * sizes.many_stacks + 1.8 * sizes.rounds),

@@ -26,7 +26,7 @@ spec:
   directories:
     - name: {directory}
       path: {path}
-      size: 1Gi
+      size: {size}
       accessModes: [ReadWriteOnce]
       storageClass: {storage_class}
       owner: "{owner}:{owner}"
@@ -58,6 +58,7 @@ class Edition:
 
     stack: str
     number: int = 0
+    size: str = "1Gi"
 
     @property
     def directory(self) -> str:
@@ -91,6 +92,7 @@ class Edition:
             stack=self.stack,
             directory=self.directory,
             path=self.path,
+            size=self.size,
             storage_class=self.storage_class,
             owner=OWNER,
             mode=MODE,
