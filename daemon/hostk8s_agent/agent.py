@@ -31,6 +31,7 @@ from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneReports
 from hostk8s_agent.reconcile.recording import Recorder
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.service.heartbeats import VitalSigns
+from hostk8s_agent.snapshots import AgentSnapshots
 from hostk8s_agent.status.board import Event, StatusBoard, render_time
 from hostk8s_agent.status.model import AgentInfo, AgentPhase, AgentStatus, StackStatus, WatchStatus
 from hostk8s_agent.status.records import Records, find_holders
@@ -116,6 +117,7 @@ class Agent:
         self._controller = Controller(
             self._reconciler.reconcile, workers=settings.workers, on_run=self._metrics.reconciles.run_ended
         )
+        self.snapshots = AgentSnapshots(workspace, settings, self._book, self._connections, self._board)
         self._usage = UsageMeter(self._board, self._connections.volume)
         self._watcher = ContractWatcher(
             workspace.stacks_root,
@@ -137,15 +139,14 @@ class Agent:
         self._watcher.start()
         self._resync.start()
         self._usage.start()
+        self.snapshots.start()
 
     def stop(self) -> None:
         """Take no more work, finish what is under way, and let go of everything."""
         self._phase = "Stopping"
         self._stopping.set()
-        self._watcher.stop()
-        self._usage.stop()
-        self._controller.stop()
-        self.lifecycle.pruning.stop()
+        for part in (self._watcher, self._usage, self.snapshots, self._controller, self.lifecycle.pruning):
+            part.stop()
         self._connections.stop()
         if self._resync.is_alive():
             self._resync.join()
@@ -200,6 +201,7 @@ class Agent:
                 *self._connections.problems(),
                 *map(self._workspace.shorten, (*watch.problems, *self.lifecycle.pruning.problems())),
             ),
+            snapshots=self.snapshots.status(),
         )
 
     def stack_status(self, name: str) -> StackStatus | None:

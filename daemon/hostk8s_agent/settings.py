@@ -207,6 +207,13 @@ class Settings(BaseSettings):
             "harms more than a snapshot that is late.",
         ),
     ] = 5
+    snapshot_repository: Annotated[
+        Path | None,
+        Field(
+            description="Where snapshots are kept. Unset: snapshots/ in the agent's data folder, outside the "
+            "workspace, whose data/ goes with make clean."
+        ),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="The least severe level that is logged.")
     ] = "info"

@@ -124,6 +124,21 @@ def state_folder(workspace: Workspace, environment: Mapping[str, str] = os.envir
     return base / workspace.identity
 
 
+def data_folder(workspace: Workspace, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where what must outlive the workspace is kept: its snapshots; not made by this call.
+
+    Outside the workspace, because HostK8s' `make clean` removes its `data/` and the volume in one go.
+    """
+    if given := environment.get("STATE_DIRECTORY"):
+        base = Path(given.split(":", 1)[0])
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Application Support/hostk8s-agent/data"
+    else:
+        default = Path.home() / ".local/share"
+        base = Path(environment.get("XDG_DATA_HOME") or default) / "hostk8s-agent"
+    return base / workspace.identity
+
+
 def runtime_folders(workspace: Workspace, environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """Where the agent's socket may be, the preferred folder first; not made by this call.
 

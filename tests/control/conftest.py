@@ -7,7 +7,7 @@ import tempfile
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -153,6 +153,7 @@ class FakeAgent:
     problems: tuple[Problem, ...] = ()
     failure: Exception | None = None
     care: FakeCare = field(default_factory=FakeCare)
+    snapshots: Any = None
 
     def status(self) -> AgentStatus:
         if self.failure is not None:

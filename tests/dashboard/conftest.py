@@ -44,6 +44,7 @@ class BoardAgent:
 
     board: StatusBoard = field(default_factory=StatusBoard)
     problems: tuple[Problem, ...] = ()
+    snapshots: Any = None
     asked: list[tuple[str, ...] | None] = field(default_factory=list)
     care: Any = None
 

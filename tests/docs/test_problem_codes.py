@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "daemon/hostk8s_agent"
 MAKERS = {"Problem", "_refusal"}
 # The roots of the error trees: nobody is ever shown one, always a kind of it.
-ROOTS = {"AgentError", "ClusterError", "ControlError", "VolumeError", "ContractInvalid"}
+ROOTS = {"AgentError", "ClusterError", "ControlError", "SnapshotError", "VolumeError", "ContractInvalid"}
 
 
 def _codes_of(tree: ast.Module) -> Iterator[str]:

@@ -19,6 +19,7 @@ from hostk8s_agent.cli import (
     events_verbs,
     service_verbs,
     settings_verbs,
+    snapshot_verbs,
     storage_verbs,
 )
 from hostk8s_agent.cli.declaring import (
@@ -220,6 +221,7 @@ def _schema(*, output: OutputOption = "json") -> None:
 cluster_verbs.register(app)
 dashboard_verbs.register(app)
 storage_verbs.register(app)
+snapshot_verbs.register(app)
 events_verbs.register(app)
 settings_verbs.register(app)
 service_verbs.register(app)

@@ -36,6 +36,7 @@ from hostk8s_agent.control.live_resources import LiveResources
 from hostk8s_agent.control.metrics_resources import MetricsResources
 from hostk8s_agent.control.rendering import StatusRenderer, render_event, render_plans, render_stacks
 from hostk8s_agent.control.requests import parse_event_id, parse_reconcile_request, require_stack_name
+from hostk8s_agent.control.snapshot_resources import build_snapshot_routes
 from hostk8s_agent.control.storage_resources import StorageResources
 from hostk8s_agent.status.model import render_json
 
@@ -83,6 +84,7 @@ def build_app(
         *MetricsResources(agent).routes(),
         *build_history_routes(agent),
         *StorageResources(agent).routes(),
+        *build_snapshot_routes(agent),
     ]
     # A bare router: Starlette's own error page would answer in the guard's place, and not in JSON.
     return RequestGuard(Router(routes, redirect_slashes=False), refuses_browsers=refuses_browsers)

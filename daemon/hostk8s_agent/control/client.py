@@ -95,6 +95,15 @@ class ControlClient:
         """Have something done with the volume: `purge`, `purge/undo`, `purge/empty`, `volume/accept-loss`."""
         return self._ask(wire.Request("POST", f"/v1/{what}", json.dumps(fields).encode()), STORAGE_SECONDS)
 
+    def snapshots(self, stack: str | None = None) -> Document:
+        """Return the snapshots of the stack (None: of all): `{"snapshots": [...]}`."""
+        return self._ask(wire.Request("GET", f"/v1/snapshots{_query(stack)}"), PLAN_SECONDS)
+
+    def ask_of_snapshots(self, verb: str, fields: Mapping[str, Any], timeout_seconds: float) -> Document:
+        """Have the agent do what a verb of snapshots asks for, and wait for it that long."""
+        body = json.dumps(fields).encode()
+        return self._ask(wire.Request("POST", f"/v1/snapshots/{_quote(verb)}", body), timeout_seconds)
+
     def follow_events(self, *, timeout_seconds: float, after: int | None = None) -> Iterator[Document | None]:
         """Give the events as they happen, None each time that none has come for the timeout; end with the agent.
 

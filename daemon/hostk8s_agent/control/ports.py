@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.status.board import Event
@@ -48,8 +48,22 @@ class ControlledAgent(Protocol):
     def care(self) -> StorageCare:
         """What a person can have done with the volume."""
 
+    @property
+    def snapshots(self) -> Snapshots:
+        """What answers for snapshots."""
+
     def metrics(self) -> bytes:
         """Return the figures in Prometheus' text format."""
+
+
+class Snapshots(Protocol):
+    """What is asked of snapshots, as documents."""
+
+    def list(self, stack: str | None) -> dict[str, Any]:
+        """Return the snapshots (None: of all stacks), the oldest first."""
+
+    def answer(self, verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what a verb asks for, however long it takes."""
 
 
 class DashboardLinks(Protocol):

@@ -30,7 +30,7 @@ def parse_reconcile_request(content_type: str, body: bytes) -> ReconcileRequest:
     For instance `{"stacks": ["foundation/airflow"], "wait": true, "timeoutSeconds": 30}`. Raise
     `RequestInvalidError` if it is anything else, `UnknownStackError` for what can be no stack's name.
     """
-    fields = _parse_object(content_type, body) if body else {}
+    fields = parse_object(content_type, body) if body else {}
     if unknown := sorted(set(fields) - _FIELDS):
         raise _invalid(f"the field {unknown[0]!r} is not known")
     stacks, wait = fields.get("stacks"), fields.get("wait", False)
@@ -47,7 +47,7 @@ def parse_reconcile_request(content_type: str, body: bytes) -> ReconcileRequest:
 
 def parse_path_request(content_type: str, body: bytes) -> str:
     """Given a POST's content type and body, return the path that it names: `{"path": "/mnt/pv/..."}`."""
-    fields = _parse_object(content_type, body)
+    fields = parse_object(content_type, body)
     path = fields.get("path")
     if set(fields) != {"path"} or not isinstance(path, str) or not path or len(path) > MAX_STACK_NAME_CHARACTERS:
         raise RequestInvalidError("the body must name a path", hint='send {"path": "/mnt/pv/..."}')
@@ -71,7 +71,8 @@ def parse_event_id(text: str | None) -> int | None:
     return int(text)
 
 
-def _parse_object(content_type: str, body: bytes) -> dict[str, Any]:
+def parse_object(content_type: str, body: bytes) -> dict[str, Any]:
+    """Given a POST's content type and body, return the JSON object in it. Raise `RequestInvalidError` for others."""
     # A page can post text/plain anywhere without asking; application/json it cannot (Fetch, CORS-safelisted).
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise _invalid("the body's content type must be application/json")

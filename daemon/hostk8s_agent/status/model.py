@@ -156,6 +156,31 @@ class WatchStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectoryProtection:
+    """What snapshots there are of one declared directory; times are empty while there is none.
+
+    `is_protected`: its newest good snapshot was read back whole and is younger than twice its schedule.
+    """
+
+    stack: str
+    directory: str
+    is_protected: bool
+    snapshots: int
+    last_good_at: str = ""
+    last_verified_at: str = ""
+    next_due_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotsStatus:
+    """The snapshots: where they are kept, and the bytes that they take there; `repository` is empty when not known."""
+
+    repository: str = ""
+    bytes: int = 0
+    directories: tuple[DirectoryProtection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
     """Everything that `hostk8s-agent status` shows. Stacks are sorted by name."""
 
@@ -165,6 +190,7 @@ class AgentStatus:
     watch: WatchStatus
     stacks: tuple[StackStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
+    snapshots: SnapshotsStatus = SnapshotsStatus()
 
 
 _Value = TypeVar("_Value", DirectoryStatus, VolumeStatus, Problem, DriftStatus)

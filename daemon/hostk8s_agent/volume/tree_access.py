@@ -70,6 +70,19 @@ class TreeAccess:
             finally:
                 stream.close()
 
+    @contextmanager
+    def open_directory(self, path: str) -> Iterator[int]:
+        """Open the directory at a path of the volume for reading; no component of the path is followed as a link.
+
+        For programs that are started in it: what they are given is the descriptor, which no rename can re-point.
+        """
+        components = parse_volume_path(path)
+        with (
+            self._opened_existing(f"open {path}") as root,
+            self._tree.open_directory(root, components) as directory,
+        ):
+            yield directory
+
     def stream_tree_in(self, path: str, chunks: Iterable[bytes]) -> None:
         """Extract a tar stream into `path`, a directory that exists and is empty.
 

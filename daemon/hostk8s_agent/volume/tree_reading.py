@@ -43,7 +43,7 @@ def read_tree(directory: int, path: str) -> Generator[bytes, None, None]:
 
 def _read_entries(directory: int, prefix: str, walk: _Walk) -> Iterator[bytes]:
     try:
-        for name in sorted(os.listdir(directory)):
+        for name in sorted(os.listdir(directory), key=os.fsencode):
             try:
                 found = os.stat(name, dir_fd=directory, follow_symlinks=False)
                 yield from _read_entry(directory, name, f"{prefix}/{name}", found, walk)

@@ -1,0 +1,89 @@
+"""`snapshot ls`, `cat`, `diff`: the repository itself is read, which needs no agent, no Docker and no lock."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from hostk8s_agent.cli.columns import Cell, render_table
+from hostk8s_agent.cli.exit_codes import ExitCode
+from hostk8s_agent.cli.output import escape_controls, find_screen, write, write_document
+from hostk8s_agent.cli.readiness import choose_workspace
+from hostk8s_agent.settings import load_settings
+from hostk8s_agent.snapshot.exporting import diff_snapshots, iterate_content, iterate_entries
+from hostk8s_agent.snapshot.repository import Repository
+from hostk8s_agent.snapshot.selecting import select_snapshot
+from hostk8s_agent.workspace import data_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hostk8s_agent.cli.output import OutputFormat
+    from hostk8s_agent.snapshot.model import SnapshotManifest
+    from hostk8s_agent.workspace import Workspace
+
+
+def find_snapshot(which: str, workspace: Workspace, stack: str | None = None) -> tuple[Repository, SnapshotManifest]:
+    """Return the repository and the one snapshot that is meant."""
+    settings = load_settings(workspace)
+    repository = Repository(settings.snapshot_repository or data_folder(workspace) / "snapshots")
+    repository.require_known()
+    if which in repository.list_ids():
+        return repository, repository.load(which)
+    snapshots = [one for one in repository.load_all()[0] if stack in (None, one.stack)]
+    return repository, select_snapshot(snapshots, which, datetime.now(UTC))
+
+
+def show_entries(which: str, path: str, output: OutputFormat, workspace: Path | None) -> ExitCode:
+    """Show what a snapshot holds at or below a path."""
+    repository, snapshot = find_snapshot(which, choose_workspace(workspace))
+    found = list(iterate_entries(repository, snapshot, path))
+    if output != "table":
+        entries = [
+            {
+                "path": shown,
+                "type": one.kind,
+                "mode": f"{one.mode:04o}",
+                "owner": f"{one.uid}:{one.gid}",
+                "size": one.size,
+                "mtime": one.mtime,
+                "sha256": one.sha256,
+                "target": one.target,
+            }
+            for shown, one in found
+        ]
+        write_document({"snapshot": snapshot.id, "entries": entries}, output)
+    else:
+        rows = [
+            [Cell(one.kind), Cell(f"{one.mode:04o}"), Cell(f"{one.uid}:{one.gid}"), Cell(str(one.size)), Cell(shown)]
+            for shown, one in found
+        ]
+        write("\n".join(render_table(("TYPE", "MODE", "OWNER", "SIZE", "PATH"), rows, find_screen())))
+    return ExitCode.OK if found else ExitCode.NOT_READY
+
+
+def write_content(which: str, path: str, workspace: Path | None) -> ExitCode:
+    """Write a file of a snapshot to stdout."""
+    repository, snapshot = find_snapshot(which, choose_workspace(workspace))
+    for chunk in iterate_content(repository, snapshot, path.strip("/")):
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+    return ExitCode.OK
+
+
+def show_difference(first: str, second: str, output: OutputFormat, workspace: Path | None) -> ExitCode:
+    """Show what differs between two snapshots."""
+    chosen = choose_workspace(workspace)
+    repository, before = find_snapshot(first, chosen)
+    _, after = find_snapshot(second, chosen)
+    found = list(diff_snapshots(repository, before, after))
+    if output != "table":
+        write_document(
+            {"from": before.id, "to": after.id, "differences": [{"kind": kind, "path": path} for kind, path in found]},
+            output,
+        )
+    else:
+        for kind, path in found:
+            write(f"{kind:<8} {escape_controls(path)}")
+    return ExitCode.NOT_READY if found else ExitCode.OK

@@ -1,0 +1,82 @@
+"""`snapshot restore`: show what would be replaced, ask, and have it done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hostk8s_agent.cli.columns import Cell, render_table
+from hostk8s_agent.cli.exit_codes import ExitCode
+from hostk8s_agent.cli.output import find_screen, say, write_document
+from hostk8s_agent.cli.readiness import choose_workspace
+from hostk8s_agent.cli.snapshot import agree, reach_snapshots, render_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hostk8s_agent.cli.output import OutputFormat
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """What was asked for. `reference` is `STACK[@WHICH]`, `to` a folder of this machine, None for the volume."""
+
+    reference: str
+    fields: dict[str, Any]
+    to: Path | None
+    is_agreed: bool
+
+
+def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | None) -> ExitCode:
+    """Restore; ERROR when the person did not agree."""
+    if options.to is not None:
+        return _copy(options, output, workspace)
+    stack, _, which = options.reference.partition("@")
+    fields = {"stack": stack, "which": which.strip() or "latest", **options.fields}
+    with reach_snapshots(choose_workspace(workspace)) as snapshots:
+        _show_plan(snapshots.answer("plan", fields)["plan"])
+        if not options.is_agreed and not agree("replace them?"):
+            return ExitCode.ERROR
+        outcome = snapshots.answer("restore", fields)
+    if output != "table":
+        write_document(outcome, output)
+        return ExitCode.OK
+    snapshot, safety = outcome["plan"]["snapshot"], outcome["safety"]
+    say(f"{outcome['plan']['target']} is what it was in {snapshot['id']}")
+    if safety is not None:
+        say(f"what was there before is {safety['id']}")
+        say(f"  bring it back with: hostk8s-agent snapshot restore {outcome['plan']['target']} --undo")
+    for user in outcome["plan"]["users"]:
+        say(f"{user} sees the old tree until it is restarted")
+    return ExitCode.OK
+
+
+def _copy(options: RestoreOptions, output: OutputFormat, workspace: Path | None) -> ExitCode:
+    from hostk8s_agent.cli.snapshot_looking import find_snapshot  # noqa: PLC0415 - reads the repository itself
+    from hostk8s_agent.snapshot.documents import describe_manifest  # noqa: PLC0415 - the same
+    from hostk8s_agent.snapshot.exporting import export_snapshot  # noqa: PLC0415 - the same
+    from hostk8s_agent.snapshot.selecting import split_reference  # noqa: PLC0415 - the same
+
+    stack, which = split_reference(options.reference)
+    repository, snapshot = find_snapshot(which, choose_workspace(workspace), stack)
+    if options.to is not None:
+        export_snapshot(repository, snapshot, options.to)
+    if output != "table":
+        write_document({"snapshot": describe_manifest(snapshot), "folder": str(options.to)}, output)
+    else:
+        say(f"{snapshot.id} is in {options.to}, {render_bytes(snapshot.byte_count)} in {snapshot.files} files")
+    return ExitCode.OK
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    snapshot = plan["snapshot"]
+    say(f"{snapshot['id']} of {snapshot['stack']}, taken at {snapshot['takenAt']}, {snapshot['state']}")
+    rows = [
+        [Cell(one["name"]), Cell(one["path"]), Cell(render_bytes(one["bytes"])), Cell(str(one["files"]))]
+        for one in plan["directories"]
+    ]
+    say("\n".join(render_table(("DIRECTORY", "IS REPLACED", "BY", "FILES"), rows, find_screen())))
+    for path in plan["leftAlone"]:
+        say(f"{path} stays as it is: the snapshot does not have it")
+    for user in plan["users"]:
+        say(f"in use by {user}")

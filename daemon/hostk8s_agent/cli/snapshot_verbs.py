@@ -1,0 +1,281 @@
+"""The verbs of snapshots: `snapshot create`, `list`, `verify`, `restore` and so on."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hostk8s_agent.cli.declaring import (
+    ExamplesFirst,
+    ExamplesFirstGroup,
+    OutputOption,
+    StackArgument,
+    WorkspaceOption,
+    end,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hostk8s_agent.cli.exit_codes import ExitCode
+
+RequiredStack = Annotated[str, typer.Argument(metavar="STACK", help="A stack, slashes included.")]
+SnapshotArgument = Annotated[str, typer.Argument(metavar="ID", help="An id or its beginning, or a name.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_EXAMPLES: dict[str, str] = {
+    "create": """
+    hostk8s-agent snapshot create sample                     all directories of the stack, now
+    hostk8s-agent snapshot create sample --name before-upgrade --pin
+    """,
+    "list": """
+    hostk8s-agent snapshot list                              all, the oldest first
+    hostk8s-agent snapshot list sample -o json | jq -r '.snapshots[].id'
+    """,
+    "show": """
+    hostk8s-agent snapshot show 20260131-080000-3f9ac2d1     everything but the files
+    """,
+    "verify": """
+    hostk8s-agent snapshot verify --all                      read everything back
+    hostk8s-agent snapshot verify 20260131-080000
+    """,
+    "restore": """
+    hostk8s-agent snapshot restore sample                    the newest good one
+    hostk8s-agent snapshot restore "sample@2 hours ago"
+    hostk8s-agent snapshot restore sample@20260131-080000 --as sample-copy
+    hostk8s-agent snapshot restore sample --to /tmp/sample   onto this machine, no volume is touched
+    hostk8s-agent snapshot restore sample --undo             bring back what the last restore replaced
+    """,
+    "pin": """
+    hostk8s-agent snapshot pin 20260131-080000               it never expires
+    hostk8s-agent snapshot pin 20260131-080000 --off         it may again
+    """,
+    "accept": """
+    hostk8s-agent snapshot accept 20260131-080000            it is meant to be that small
+    """,
+    "forget": """
+    hostk8s-agent snapshot forget 20260131-080000            remove it, and what no other one needs
+    """,
+    "ls": """
+    hostk8s-agent snapshot ls 20260131-080000                every entry
+    hostk8s-agent snapshot ls 20260131-080000 data/pg_wal    those below a path
+    """,
+    "cat": """
+    hostk8s-agent snapshot cat 20260131-080000 data/PG_VERSION
+    """,
+    "diff": """
+    hostk8s-agent snapshot diff 20260131-080000 20260131-140000
+    """,
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    group = typer.Typer(
+        cls=ExamplesFirstGroup,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Take, look at, verify and restore snapshots of what is in a stack's directories.",
+        epilog="""
+        hostk8s-agent snapshot create sample       take one now
+        hostk8s-agent snapshot list                what there is
+        hostk8s-agent snapshot restore sample      bring the newest good one back
+        """,
+    )
+    for name, verb in _VERBS.items():
+        group.command(name, cls=ExamplesFirst, epilog=_EXAMPLES[name])(verb)
+    app.add_typer(group, name="snapshot")
+
+
+def _create(
+    stack: RequiredStack,
+    *,
+    name: Annotated[str, typer.Option("--name", help="A name of your own.", show_default=False)] = "",
+    pin: Annotated[bool, typer.Option("--pin", help="It never expires.")] = False,
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take a snapshot of a stack and read it back. Exit 1 when it is suspect."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot import create  # noqa: PLC0415 - each verb pays for its own
+
+        return create({"stack": stack, "name": name, "pin": pin}, output, workspace)
+
+    end(verb)
+
+
+def _list(*, stack: StackArgument = None, output: OutputOption = "table", workspace: WorkspaceOption = None) -> None:
+    """Show the snapshots, the oldest first. Exit 1 when a manifest cannot be trusted."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot import show_list  # noqa: PLC0415 - each verb pays for its own
+
+        return show_list(stack, output, workspace)
+
+    end(verb)
+
+
+def _show(snapshot: SnapshotArgument, *, output: OutputOption = "table", workspace: WorkspaceOption = None) -> None:
+    """Show one snapshot: its directories, what was reached, what could not be kept."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot import show_one  # noqa: PLC0415 - each verb pays for its own
+
+        return show_one(snapshot, output, workspace)
+
+    end(verb)
+
+
+def _verify(
+    snapshot: Annotated[str | None, typer.Argument(metavar="ID", help="Which one.", show_default=False)] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="All of the repository.")] = False,
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Read snapshots back and compare every byte. Exit 1 when something is not what was written."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot import verify  # noqa: PLC0415 - each verb pays for its own
+
+        return verify(snapshot, output, workspace, is_all=everything)
+
+    end(verb)
+
+
+def _restore(  # noqa: PLR0913 - one parameter an option
+    reference: Annotated[
+        str,
+        typer.Argument(metavar="STACK[@WHICH]", help="WHICH: an id, a name, latest, or a time such as 2 hours ago."),
+    ],
+    *,
+    into: Annotated[str, typer.Option("--as", metavar="STACK", help="Into this stack's.", show_default=False)] = "",
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Into a new folder of this machine.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Bring back what the last restore replaced.")] = False,
+    in_use: Annotated[bool, typer.Option("--in-use", help="Although pods use it.")] = False,
+    yes: YesOption = False,
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Replace a stack's directories by a snapshot's, after a snapshot of what is there."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot_restore import RestoreOptions, restore  # noqa: PLC0415 - each pays for its own
+
+        options: dict[str, Any] = {"target": into, "undo": undo, "inUse": in_use}
+        return restore(RestoreOptions(reference, options, to, yes), output, workspace)
+
+    end(verb)
+
+
+def _pin(
+    snapshot: SnapshotArgument,
+    *,
+    off: Annotated[bool, typer.Option("--off", help="Let it expire again.")] = False,
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Let a snapshot never expire."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot import change  # noqa: PLC0415 - each verb pays for its own
+
+        return change("pin", {"id": snapshot, "pinned": not off}, output, workspace)
+
+    end(verb)
+
+
+def _accept(snapshot: SnapshotArgument, *, output: OutputOption = "table", workspace: WorkspaceOption = None) -> None:
+    """Take a suspect snapshot for good: you have looked, and it is meant to be that small."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot import change  # noqa: PLC0415 - each verb pays for its own
+
+        return change("accept", {"id": snapshot}, output, workspace)
+
+    end(verb)
+
+
+def _forget(
+    snapshot: SnapshotArgument,
+    *,
+    yes: YesOption = False,
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Remove a snapshot for good."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot import forget  # noqa: PLC0415 - each verb pays for its own
+
+        return forget(snapshot, output, workspace, is_agreed=yes)
+
+    end(verb)
+
+
+def _ls(
+    snapshot: SnapshotArgument,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="DIRECTORY/PATH.", show_default=False)] = "",
+    *,
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """List what a snapshot holds. Reads the repository itself, the agent is not asked."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot_looking import show_entries  # noqa: PLC0415 - each verb pays for its own
+
+        return show_entries(snapshot, path, output, workspace)
+
+    end(verb)
+
+
+def _cat(
+    snapshot: SnapshotArgument,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="DIRECTORY/PATH of a file.")],
+    *,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Write a file of a snapshot to stdout."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot_looking import write_content  # noqa: PLC0415 - each verb pays for its own
+
+        return write_content(snapshot, path, workspace)
+
+    end(verb)
+
+
+def _diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="The earlier one.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The later one.")],
+    *,
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Show what differs between two snapshots. Exit 0 when nothing does, 1 when something does."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot_looking import show_difference  # noqa: PLC0415 - each verb pays for its own
+
+        return show_difference(first, second, output, workspace)
+
+    end(verb)
+
+
+_VERBS: dict[str, Callable[..., None]] = {
+    "create": _create,
+    "list": _list,
+    "show": _show,
+    "verify": _verify,
+    "restore": _restore,
+    "pin": _pin,
+    "accept": _accept,
+    "forget": _forget,
+    "ls": _ls,
+    "cat": _cat,
+    "diff": _diff,
+}

@@ -1,0 +1,139 @@
+"""What is asked of snapshots in JSON, and answered in JSON: by the agent, and by a command without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hostk8s_agent.control.errors import RequestInvalidError, UnknownPathError
+from hostk8s_agent.snapshot.documents import describe_manifest
+from hostk8s_agent.snapshot.requests import CreateRequest, RestoreRequest
+from hostk8s_agent.status.model import API_VERSION, render_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hostk8s_agent.snapshot.requests import RestorePlan
+    from hostk8s_agent.snapshot.service import SnapshotService
+
+Document = dict[str, Any]
+
+_FIELDS: dict[str, dict[str, type]] = {
+    "create": {"stack": str, "name": str, "pin": bool},
+    "verify": {"ids": list},
+    "plan": {"stack": str, "which": str, "target": str, "undo": bool, "inUse": bool},
+    "restore": {"stack": str, "which": str, "target": str, "undo": bool, "inUse": bool},
+    "pin": {"id": str, "pinned": bool},
+    "accept": {"id": str},
+    "forget": {"id": str},
+}
+
+
+class SnapshotAnswers:
+    """Answers each question with a document; raises the `AgentError` that says why not. From any thread."""
+
+    def __init__(self, service: SnapshotService) -> None:
+        self._service = service
+        self._verbs: dict[str, Callable[[Mapping[str, Any]], Document]] = {
+            "create": self._create,
+            "verify": self._verify,
+            "plan": self._plan,
+            "restore": self._restore,
+            "pin": self._pin,
+            "accept": self._accept,
+            "forget": self._forget,
+        }
+
+    def list(self, stack: str | None) -> Document:
+        """Return `{"repository": ..., "bytes": ..., "snapshots": [...], "problems": [...]}`, the oldest first."""
+        snapshots, problems = self._service.list(stack)
+        repository = self._service.repository
+        return {
+            "apiVersion": API_VERSION,
+            "repository": str(repository.folder),
+            "bytes": repository.measure(),
+            "snapshots": [describe_manifest(one) for one in snapshots],
+            "problems": render_json(problems),
+        }
+
+    def answer(self, verb: str, fields: Mapping[str, Any]) -> Document:
+        """Do what a verb asks for. Raises `UnknownPathError`, `RequestInvalidError`, and what the verb raises."""
+        known = _FIELDS.get(verb)
+        if known is None:
+            raise UnknownPathError(f"snapshots do not know {verb!r}", hint="docs/cli.md lists the control API")
+        for name, value in fields.items():
+            if name not in known or not isinstance(value, known[name]):
+                raise RequestInvalidError(
+                    f"the field {name!r} is not known to {verb}, or of another type",
+                    hint=f"send an object with {', '.join(known)}",
+                )
+        return {"apiVersion": API_VERSION, **self._verbs[verb](fields)}
+
+    def _create(self, fields: Mapping[str, Any]) -> Document:
+        request = CreateRequest(_require(fields, "stack"), fields.get("name", ""), is_pinned=fields.get("pin", False))
+        return {"snapshot": describe_manifest(self._service.create(request))}
+
+    def _verify(self, fields: Mapping[str, Any]) -> Document:
+        ids = fields.get("ids")
+        if ids is not None and not all(isinstance(one, str) for one in ids):
+            raise RequestInvalidError("ids must be a list of ids", hint="leave it out to verify all")
+        verified, problems = self._service.verify(ids)
+        return {
+            "snapshots": [describe_manifest(one.snapshot) for one in verified],
+            "isWhole": all(one.is_whole for one in verified) and not problems,
+            "problems": render_json(problems),
+        }
+
+    def _plan(self, fields: Mapping[str, Any]) -> Document:
+        return {"plan": _describe_plan(self._service.plan_restore(_parse_restore(fields)))}
+
+    def _restore(self, fields: Mapping[str, Any]) -> Document:
+        outcome = self._service.restore(_parse_restore(fields))
+        return {
+            "plan": _describe_plan(outcome.plan),
+            "safety": describe_manifest(outcome.safety) if outcome.safety else None,
+        }
+
+    def _pin(self, fields: Mapping[str, Any]) -> Document:
+        snapshot = self._service.pin(_require(fields, "id"), is_pinned=fields.get("pinned", True))
+        return {"snapshot": describe_manifest(snapshot)}
+
+    def _accept(self, fields: Mapping[str, Any]) -> Document:
+        return {"snapshot": describe_manifest(self._service.accept(_require(fields, "id")))}
+
+    def _forget(self, fields: Mapping[str, Any]) -> Document:
+        return {"forgotten": self._service.forget(_require(fields, "id"))}
+
+
+def _require(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise RequestInvalidError(f"{name} is missing", hint=f"send an object with {name}")
+    return value
+
+
+def _parse_restore(fields: Mapping[str, Any]) -> RestoreRequest:
+    return RestoreRequest(
+        _require(fields, "stack"),
+        fields.get("which", ""),
+        target=fields.get("target", ""),
+        is_undo=fields.get("undo", False),
+        may_be_in_use=fields.get("inUse", False),
+    )
+
+
+def _describe_plan(plan: RestorePlan) -> Document:
+    return {
+        "snapshot": describe_manifest(plan.snapshot),
+        "target": plan.target,
+        "directories": [
+            {
+                "name": one.taken.name,
+                "path": one.target.path,
+                "bytes": one.taken.byte_count,
+                "files": one.taken.files,
+            }
+            for one in plan.replacements
+        ],
+        "leftAlone": list(plan.left_alone),
+        "users": list(plan.users),
+    }

@@ -1,0 +1,154 @@
+"""What can go wrong with snapshots.
+
+```
+AgentError
+└── SnapshotError                 a request about snapshots that failed
+    ├── RepositoryUnusableError       its folder cannot be made, read or written
+    ├── RepositoryNewerError          a newer agent wrote it
+    ├── RepositoryLockedError         another process works on it                     retryable
+    ├── RepositoryFullError           no space left where it lies                     retryable
+    ├── SnapshotUnknownError          no snapshot is meant by these words
+    ├── SnapshotAmbiguousError        more than one is
+    ├── SnapshotDamagedError          what was read back is not what was written
+    ├── ManifestForgedError           a manifest that is not what its id stands for
+    ├── ManifestMissingError          a manifest that was written is not there any more
+    ├── ManifestDuplicateError        a manifest under another one's name
+    ├── ManifestFromFutureError       a manifest dated after now
+    ├── ArchiveRefusedError           an archive that would write outside its directory, or has no end
+    ├── CaptureFailedError            a directory could not be read whole             retryable
+    ├── DirectoryMissingError         a directory of the contract does not exist yet  retryable
+    ├── RestoreUnfitError             the contract and the snapshot do not fit
+    ├── RestoreSpaceError             not enough space for the restored tree beside the live one
+    ├── RestoreFailedError            the restored tree could not be written, or is not what was snapshotted
+    ├── TargetInUseError              a pod uses what is to be replaced
+    └── NothingToUndoError            no restore of the stack can be undone
+```
+"""
+
+from __future__ import annotations
+
+from hostk8s_agent.errors import AgentError
+
+
+class SnapshotError(AgentError):
+    """A request about snapshots that failed."""
+
+    code = "SnapshotError"
+
+
+class RepositoryUnusableError(SnapshotError):
+    """The repository's folder cannot be made, read or written."""
+
+    code = "RepositoryUnusable"
+
+
+class RepositoryNewerError(SnapshotError):
+    """A newer agent wrote the repository."""
+
+    code = "RepositoryNewer"
+
+
+class RepositoryLockedError(SnapshotError):
+    """Another process works on the repository."""
+
+    code = "RepositoryLocked"
+    retryable = True
+
+
+class RepositoryFullError(SnapshotError):
+    """No space is left where the repository lies."""
+
+    code = "RepositoryFull"
+    retryable = True
+
+
+class SnapshotUnknownError(SnapshotError):
+    """No snapshot is meant by these words."""
+
+    code = "SnapshotUnknown"
+
+
+class SnapshotAmbiguousError(SnapshotError):
+    """More than one snapshot is meant by these words."""
+
+    code = "SnapshotAmbiguous"
+
+
+class SnapshotDamagedError(SnapshotError):
+    """What was read back is not what was written."""
+
+    code = "SnapshotDamaged"
+
+
+class ManifestForgedError(SnapshotError):
+    """A manifest is not what its id stands for: it was changed after it was written."""
+
+    code = "ManifestForged"
+
+
+class ManifestMissingError(SnapshotError):
+    """A manifest that was written is not there any more, and nobody asked for it to go."""
+
+    code = "ManifestMissing"
+
+
+class ManifestDuplicateError(SnapshotError):
+    """A manifest lies under another one's name."""
+
+    code = "ManifestDuplicate"
+
+
+class ManifestFromFutureError(SnapshotError):
+    """A manifest is dated after now."""
+
+    code = "ManifestFromFuture"
+
+
+class ArchiveRefusedError(SnapshotError):
+    """An archive would write outside its directory, holds what no directory holds, or has no end."""
+
+    code = "ArchiveRefused"
+
+
+class CaptureFailedError(SnapshotError):
+    """A directory could not be read whole."""
+
+    code = "CaptureFailed"
+    retryable = True
+
+
+class DirectoryMissingError(SnapshotError):
+    """A directory of the contract does not exist yet."""
+
+    code = "DirectoryMissing"
+    retryable = True
+
+
+class RestoreUnfitError(SnapshotError):
+    """The contract and the snapshot do not fit."""
+
+    code = "RestoreUnfit"
+
+
+class RestoreSpaceError(SnapshotError):
+    """There is not enough space for the restored tree beside the live one."""
+
+    code = "RestoreSpace"
+
+
+class RestoreFailedError(SnapshotError):
+    """The restored tree could not be written, or is not what was snapshotted."""
+
+    code = "RestoreFailed"
+
+
+class TargetInUseError(SnapshotError):
+    """A pod uses what is to be replaced."""
+
+    code = "TargetInUse"
+
+
+class NothingToUndoError(SnapshotError):
+    """No restore of the stack can be undone."""
+
+    code = "NothingToUndo"

@@ -1,0 +1,129 @@
+"""What is in a snapshot, looked at and copied out without touching the volume."""
+
+from __future__ import annotations
+
+import tarfile
+from typing import IO, TYPE_CHECKING, cast
+
+from hostk8s_agent.plan.actions import CreateDirectory
+from hostk8s_agent.snapshot.errors import RestoreFailedError, SnapshotUnknownError
+from hostk8s_agent.snapshot.unpacking import iterate_archive, iterate_listing
+from hostk8s_agent.snapshot.writing import write_tree
+from hostk8s_agent.volume.host_directory import HostDirectoryAccess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hostk8s_agent.snapshot.listing import Entry
+    from hostk8s_agent.snapshot.model import DirectoryManifest, SnapshotManifest
+    from hostk8s_agent.snapshot.repository import Repository
+
+_CHUNK_BYTES = 1 << 20
+
+
+def export_snapshot(repository: Repository, snapshot: SnapshotManifest, folder: Path) -> None:
+    """Write every directory of a snapshot into `folder/<its name>`. The folder is new or empty.
+
+    Raises `RestoreFailedError` for one that is not, and what reading the archive raises. An ordinary user's copy
+    belongs to that user.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise RestoreFailedError(f"{folder} is not empty", hint="name a new folder; nothing is ever replaced there")
+    access = HostDirectoryAccess(folder)
+    try:
+        for directory in snapshot.directories:
+            path = f"/mnt/pv/{directory.name}"
+            failure = access.apply_directories([CreateDirectory(path, 0, 0, 0o700, "a copy")])[0]
+            if failure is not None:
+                raise failure
+            devices = [one.path for one in iterate_listing(repository, directory.archive.tree) if one.is_device]
+            write_tree(access, path, iterate_archive(repository, directory), devices)
+    finally:
+        access.close()
+
+
+def iterate_entries(repository: Repository, snapshot: SnapshotManifest, below: str) -> Iterator[tuple[str, Entry]]:
+    """Yield `DIRECTORY/PATH` and entry of everything at or below `below`, which is written like that; empty for all."""
+    wanted = below.strip("/")
+    for directory in snapshot.directories:
+        for entry in iterate_listing(repository, directory.archive.tree):
+            shown = _show(directory, entry)
+            if not wanted or shown == wanted or shown.startswith(f"{wanted}/"):
+                yield shown, entry
+
+
+def iterate_content(repository: Repository, snapshot: SnapshotManifest, path: str) -> Iterator[bytes]:
+    """Yield the content of the file at `DIRECTORY/PATH`, proven once the last chunk has come.
+
+    Raises `SnapshotUnknownError` when the snapshot has no such file.
+    """
+    found = next(((shown, one) for shown, one in iterate_entries(repository, snapshot, path) if shown == path), None)
+    if found is None or found[1].kind not in ("file", "hardlink"):
+        raise SnapshotUnknownError(f"{snapshot.id} holds no file {path!r}", hint="snapshot ls shows what it holds")
+    name, _, _ = path.partition("/")
+    directory = next(one for one in snapshot.directories if one.name == name)
+    # The content of a file with several names stands under the first.
+    wanted = found[1].target or found[1].path
+    chunks = iterate_archive(repository, directory)
+    with tarfile.open(
+        fileobj=cast("IO[bytes]", _Chunks(chunks)), mode="r|", encoding="utf-8", errors="surrogateescape"
+    ) as archive:
+        for member in archive:
+            archive.members.clear()  # type: ignore[attr-defined]  # the library keeps every header
+            if member.name.removeprefix("./") != wanted:
+                continue
+            content = archive.extractfile(member)
+            while content is not None and (chunk := content.read(_CHUNK_BYTES)):
+                yield chunk
+            break
+    # To its end: what came of it is proven only then.
+    for _chunk in chunks:
+        pass
+
+
+def diff_snapshots(
+    repository: Repository, first: SnapshotManifest, second: SnapshotManifest
+) -> Iterator[tuple[str, str]]:
+    """Yield what differs as (`added`, `removed` or `changed`, `DIRECTORY/PATH`); equal trees are not looked into."""
+    before = {one.name: one for one in first.directories}
+    after = {one.name: one for one in second.directories}
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is not None and new is not None and old.archive.tree == new.archive.tree:
+            continue
+        entries = {one.path: one for one in iterate_listing(repository, old.archive.tree)} if old is not None else {}
+        if new is not None:
+            for entry in iterate_listing(repository, new.archive.tree):
+                former = entries.pop(entry.path, None)
+                if former != entry:
+                    yield "added" if former is None else "changed", _show(new, entry)
+        if old is not None:
+            for entry in entries.values():
+                yield "removed", _show(old, entry)
+
+
+class _Chunks:
+    """Chunks as the file that `tarfile` wants."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, empty only at the end."""
+        parts, missing = [], size
+        while missing:
+            if not self._rest:
+                self._rest = next(self._chunks, b"")
+                if not self._rest:
+                    break
+            parts.append(self._rest[:missing])
+            self._rest = self._rest[missing:]
+            missing -= len(parts[-1])
+        return b"".join(parts)
+
+
+def _show(directory: DirectoryManifest, entry: Entry) -> str:
+    return directory.name if entry.path == "." else f"{directory.name}/{entry.path}"

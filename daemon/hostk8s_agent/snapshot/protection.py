@@ -1,0 +1,61 @@
+"""How well each directory is protected: what `status` shows of snapshots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from hostk8s_agent.snapshot.documents import render_moment
+from hostk8s_agent.snapshot.model import SnapshotState
+from hostk8s_agent.status.model import DirectoryProtection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from hostk8s_agent.snapshot.model import SnapshotManifest
+
+GRACE_FACTOR = 2
+"""A directory is protected while its last verified snapshot is younger than so many times its schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A stack's schedule: the seconds between two snapshots, and when the next one is due."""
+
+    interval_seconds: float
+    next_at: datetime
+
+
+def describe_protection(
+    stack: str, directories: Iterable[str], snapshots: Sequence[SnapshotManifest], due: Due | None, now: datetime
+) -> list[DirectoryProtection]:
+    """Return what is true of each of the stack's directories; `snapshots` are the stack's, `due` None without schedule.
+
+    Protected is what a good snapshot holds that was read back, and is younger than twice the schedule: a snapshot that
+    nobody has read back, or that the schedule has left behind, protects nothing.
+    """
+    found = []
+    for name in directories:
+        holding = [one for one in snapshots if any(part.name == name for part in one.directories)]
+        good = [one for one in holding if one.state is SnapshotState.GOOD]
+        newest = max(good, key=lambda one: one.taken_at, default=None)
+        verified = max((one.verified_at for one in good if one.verified_at is not None), default=None)
+        is_fresh = (
+            newest is not None
+            and due is not None
+            and now - newest.taken_at < timedelta(seconds=GRACE_FACTOR * due.interval_seconds)
+        )
+        found.append(
+            DirectoryProtection(
+                stack,
+                name,
+                is_protected=is_fresh,
+                snapshots=len(holding),
+                last_good_at=render_moment(newest.taken_at) if newest else "",
+                last_verified_at=render_moment(verified) if verified else "",
+                next_due_at=render_moment(due.next_at) if due else "",
+            )
+        )
+    return found

@@ -1,0 +1,292 @@
+"""The repository: where manifests, listings and archives lie, and how they come and go.
+
+```
+repository.json               format and identity
+lock                          who works on it
+ledger                        one line for each snapshot that came (+) or was forgotten (-)
+manifests/<id>.json           what was taken: never changes
+marks/<id>.json               pinned, verified, its state
+listings/<tree>.jsonl.zst     every entry of a tree: type, mode, owner, size, time, SHA-256
+archives/<sha256>.tar.zst     a tree's content; the name is the file's own SHA-256
+scans/                        what unchanged directories are recognised by; may be lost
+```
+
+The order of the writes is what makes a snapshot whole: archives, listings, marks, the manifest, the ledger's line. What
+no manifest refers to is removed by `sweep`. Reading needs no lock; everything else is done under it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from hostk8s_agent.snapshot.documents import (
+    FORMAT_VERSION,
+    ID_PATTERN,
+    parse_manifest,
+    parse_marks,
+    render_manifest,
+    render_marks,
+    render_moment,
+)
+from hostk8s_agent.snapshot.durable import (
+    INCOMING_PREFIX,
+    IncomingFile,
+    incoming,
+    make_folder,
+    make_folder_durable,
+    remove_durably,
+    write_durably,
+    written,
+)
+from hostk8s_agent.snapshot.errors import (
+    ManifestDuplicateError,
+    ManifestFromFutureError,
+    ManifestMissingError,
+    RepositoryNewerError,
+    RepositoryUnusableError,
+    SnapshotError,
+)
+from hostk8s_agent.snapshot.locking import RepositoryLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from hostk8s_agent.errors import Problem
+    from hostk8s_agent.snapshot.model import ArchiveReference, Marks, SnapshotManifest
+
+REPOSITORY_FILE: Final = "repository.json"
+LEDGER_FILE: Final = "ledger"
+CLOCK_TOLERANCE: Final = timedelta(minutes=10)
+"""How far ahead a manifest may be dated: clocks are set back by so much without anyone forging anything."""
+
+_FOLDERS = ("manifests", "marks", "listings", "archives", "scans")
+
+
+class Repository:
+    """One repository. Reading from any thread; what changes it is called with `lock` held."""
+
+    def __init__(self, folder: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.folder = folder
+        self.lock = RepositoryLock(folder)
+        self._clock = clock
+
+    # Life
+
+    def prepare(self) -> None:
+        """Make what is missing of the repository. Raises `RepositoryNewerError` for one that a newer agent wrote."""
+        for name in _FOLDERS:
+            make_folder(self.folder / name)
+        if not self.require_known():
+            document = {
+                "format": FORMAT_VERSION,
+                "id": secrets.token_hex(16),
+                "createdAt": render_moment(self._clock()),
+            }
+            write_durably(self.folder / REPOSITORY_FILE, json.dumps(document).encode() + b"\n")
+
+    def require_known(self) -> bool:
+        """Return whether there is a repository. Raises `RepositoryNewerError` or `RepositoryUnusableError`."""
+        try:
+            text = (self.folder / REPOSITORY_FILE).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise RepositoryUnusableError(
+                f"the snapshot repository {self.folder} cannot be read: {error.strerror}",
+                hint="look at the folder's owner and mode",
+            ) from error
+        try:
+            version = int(json.loads(text)["format"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise RepositoryUnusableError(
+                f"{self.folder / REPOSITORY_FILE} is damaged",
+                hint=f'write {{"format": {FORMAT_VERSION}}} into it if the rest is whole; snapshot verify --all tells',
+            ) from error
+        if version > FORMAT_VERSION:
+            raise RepositoryNewerError(
+                f"the snapshot repository {self.folder} has format {version}, and this agent knows {FORMAT_VERSION}",
+                hint="update hostk8s-agent, or set snapshot_repository to another folder",
+            )
+        return True
+
+    # Reading
+
+    def list_ids(self) -> list[str]:
+        """Return the ids of the manifests that are there, the oldest first."""
+        try:
+            names = [path.name for path in (self.folder / "manifests").iterdir()]
+        except FileNotFoundError:
+            return []
+        return sorted(name.removesuffix(".json") for name in names if ID_PATTERN.fullmatch(name.removesuffix(".json")))
+
+    def load(self, snapshot_id: str) -> SnapshotManifest:
+        """Return one snapshot. Raises the error that says what is wrong with its manifest."""
+        try:
+            text = self._manifest_path(snapshot_id).read_bytes()
+        except OSError as error:
+            raise ManifestMissingError(
+                f"the manifest of {snapshot_id} cannot be read: {error.strerror}",
+                hint="bring the file back from a copy of the repository, or forget the snapshot",
+            ) from error
+        manifest = parse_manifest(text, snapshot_id)
+        if manifest.id != snapshot_id:
+            raise ManifestDuplicateError(
+                f"the manifest under the name of {snapshot_id} is that of {manifest.id}",
+                hint="remove or rename it: a snapshot has one manifest, under its own id",
+            )
+        if manifest.taken_at > self._clock() + CLOCK_TOLERANCE:
+            raise ManifestFromFutureError(
+                f"the snapshot {snapshot_id} says that it was taken at {render_moment(manifest.taken_at)}, after now",
+                hint="set this machine's clock right; if it is right, do not trust the snapshot",
+            )
+        return replace(manifest, marks=self._load_marks(snapshot_id))
+
+    def load_all(self) -> tuple[tuple[SnapshotManifest, ...], tuple[Problem, ...]]:
+        """Return every snapshot that can be trusted, the oldest first, and what is wrong with the others."""
+        manifests: list[SnapshotManifest] = []
+        problems: list[Problem] = []
+        ids = self.list_ids()
+        for snapshot_id in ids:
+            try:
+                manifests.append(self.load(snapshot_id))
+            except SnapshotError as error:
+                problems.append(error.problem)
+        problems += [_build_missing(one).problem for one in sorted(self._load_ledger() - set(ids))]
+        return tuple(manifests), tuple(problems)
+
+    def known_ids(self) -> set[str]:
+        """Return the ids of all snapshots, those included whose manifest is gone or cannot be trusted."""
+        return self._load_ledger() | set(self.list_ids())
+
+    def archive_path(self, reference: ArchiveReference) -> Path:
+        """Where an archive lies."""
+        return self.folder / "archives" / f"{reference.packed_sha256}.tar.zst"
+
+    def listing_path(self, tree: str) -> Path:
+        """Where the listing of a tree lies."""
+        return self.folder / "listings" / f"{tree}.jsonl.zst"
+
+    def scan_path(self, name: str) -> Path:
+        """Where the scan by which a directory is recognised lies; `name` is a digest."""
+        return self.folder / "scans" / f"{name}.json"
+
+    def measure(self) -> int:
+        """Return the bytes that the repository takes; 0 when there is none."""
+        total = 0
+        for name in _FOLDERS:
+            try:
+                with os.scandir(self.folder / name) as entries:
+                    total += sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+            except OSError:
+                continue
+        return total
+
+    # Changing, under the lock
+
+    def begin(self, kind: str) -> AbstractContextManager[IncomingFile]:
+        """Open a new file of a kind (`archives`, `listings`), to be kept under its name once that is known."""
+        return incoming(self.folder / kind)
+
+    def add(self, manifest: SnapshotManifest) -> None:
+        """Make a sealed manifest part of the repository; its archives and listings are there already."""
+        write_durably(self._marks_path(manifest.id), render_marks(manifest.marks))
+        write_durably(self._manifest_path(manifest.id), render_manifest(manifest))
+        # After the manifest: what the ledger has is there, or was taken away by somebody else than us.
+        self._append_to_ledger("+", manifest.id)
+
+    def mark(self, snapshot_id: str, marks: Marks) -> None:
+        """Replace a snapshot's marks."""
+        write_durably(self._marks_path(snapshot_id), render_marks(marks))
+
+    def remove(self, snapshot_id: str) -> None:
+        """Take a snapshot out; its archives go with the next `sweep`."""
+        self._append_to_ledger("-", snapshot_id)
+        remove_durably(self._manifest_path(snapshot_id))
+        remove_durably(self._marks_path(snapshot_id))
+
+    def sweep(self) -> int:
+        """Remove what a crash left and what no manifest refers to; return the bytes that it freed.
+
+        Nothing at all is removed while any manifest cannot be read: it may refer to anything.
+        """
+        for name in (".", *_FOLDERS):
+            for path in self._list_paths(name):
+                if path.name.startswith(INCOMING_PREFIX):
+                    remove_durably(path)
+        # A manifest without its line is of a crash between the two.
+        for snapshot_id in sorted(set(self.list_ids()) - self._load_ledger()):
+            self._append_to_ledger("+", snapshot_id)
+        manifests, problems = self.load_all()
+        if problems:
+            return 0
+        kept = {self.archive_path(one.archive) for manifest in manifests for one in manifest.directories}
+        kept |= {self.listing_path(one.archive.tree) for manifest in manifests for one in manifest.directories}
+        freed = 0
+        for path in (*self._list_paths("archives"), *self._list_paths("listings")):
+            if path not in kept:
+                freed += path.stat().st_size
+                remove_durably(path)
+        return freed
+
+    def _list_paths(self, name: str) -> Iterable[Path]:
+        try:
+            return sorted((self.folder / name).iterdir())
+        except FileNotFoundError:
+            return ()
+
+    def _manifest_path(self, snapshot_id: str) -> Path:
+        return self.folder / "manifests" / f"{snapshot_id}.json"
+
+    def _marks_path(self, snapshot_id: str) -> Path:
+        return self.folder / "marks" / f"{snapshot_id}.json"
+
+    def _load_marks(self, snapshot_id: str) -> Marks:
+        try:
+            return parse_marks(self._marks_path(snapshot_id).read_bytes())
+        except OSError:
+            return parse_marks(b"")
+
+    def _load_ledger(self) -> set[str]:
+        """Return the ids of the snapshots that came and were not forgotten."""
+        known: set[str] = set()
+        for line in self._read_ledger():
+            if line.startswith("+ "):
+                known.add(line[2:])
+            else:
+                known.discard(line[2:])
+        return known
+
+    def _read_ledger(self) -> list[str]:
+        try:
+            text = (self.folder / LEDGER_FILE).read_text(encoding="ascii", errors="replace")
+        except FileNotFoundError:
+            return []
+        # A line that a crash cut has no id.
+        return [line for line in text.splitlines() if ID_PATTERN.fullmatch(line[2:]) and line[:2] in ("+ ", "- ")]
+
+    def _append_to_ledger(self, sign: str, snapshot_id: str) -> None:
+        path = self.folder / LEDGER_FILE
+        with written(f"write {path}"):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(path, flags, 0o600)
+            try:
+                # A line end first: what a crash cut before must not swallow this line.
+                os.write(descriptor, f"\n{sign} {snapshot_id}\n".encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            make_folder_durable(self.folder)
+
+
+def _build_missing(snapshot_id: str) -> ManifestMissingError:
+    return ManifestMissingError(
+        f"the snapshot {snapshot_id} was taken, and its manifest is not there any more",
+        hint="bring the file back from a copy of the repository, or accept the loss: snapshot forget",
+    )

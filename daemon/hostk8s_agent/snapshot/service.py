@@ -1,0 +1,232 @@
+"""Everything that can be asked about snapshots, for the agent and for a command without one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hostk8s_agent.snapshot.durable import make_folder
+from hostk8s_agent.snapshot.errors import (
+    DirectoryMissingError,
+    NothingToUndoError,
+    RestoreUnfitError,
+    SnapshotDamagedError,
+    TargetInUseError,
+)
+from hostk8s_agent.snapshot.model import TAG_BEFORE_RESTORE, SnapshotState
+from hostk8s_agent.snapshot.requests import CreateRequest, RestoreOutcome, RestorePlan
+from hostk8s_agent.snapshot.restoring import Replacement, Restorer, has_journals
+from hostk8s_agent.snapshot.selecting import select_snapshot
+from hostk8s_agent.snapshot.shrinking import find_shrinkage
+from hostk8s_agent.snapshot.space import require_space
+from hostk8s_agent.snapshot.taking import take_snapshot
+from hostk8s_agent.snapshot.verifying import Verification, Verifier, find_verified
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from hostk8s_agent.errors import Problem
+    from hostk8s_agent.snapshot.model import Marks, SnapshotManifest
+    from hostk8s_agent.snapshot.repository import Repository
+    from hostk8s_agent.snapshot.requests import RestoreRequest, Surroundings
+
+log = structlog.get_logger()
+
+# Event names.
+CREATED = "snapshot.created"
+RESTORED = "snapshot.restored"
+RECOVERED = "snapshot.recovered"
+
+
+class SnapshotService:
+    """Every call may come from any thread. What changes something takes the repository's lock, and waits for it.
+
+    `on_created` is called with each new snapshot, under the lock: retention and whoever tells people hang there.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        surroundings: Surroundings,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.repository = repository
+        self.on_created: list[Callable[[SnapshotManifest], None]] = []
+        self._surroundings = surroundings
+        self._clock = clock
+
+    # Looking
+
+    def list(self, stack: str | None = None) -> tuple[tuple[SnapshotManifest, ...], tuple[Problem, ...]]:
+        """Return the snapshots (of a stack), the oldest first, and what is wrong with manifests."""
+        self.repository.require_known()
+        manifests, problems = self.repository.load_all()
+        return tuple(one for one in manifests if stack in (None, one.stack)), problems
+
+    def select(self, which: str, stack: str | None = None) -> SnapshotManifest:
+        """Return the one snapshot that is meant. Raises `SnapshotUnknownError` or `SnapshotAmbiguousError`.
+
+        An id whose manifest cannot be trusted raises what is wrong with it.
+        """
+        if which in self.repository.list_ids():
+            snapshot = self.repository.load(which)
+            if stack in (None, snapshot.stack):
+                return snapshot
+        return select_snapshot(self.list(stack)[0], which, self._clock())
+
+    # Changing
+
+    def create(
+        self, request: CreateRequest, *, on_progress: Callable[[int], None] = lambda _: None
+    ) -> SnapshotManifest:
+        """Take a snapshot, read it back, and return it with what is known of it then."""
+        with self._held(f"create a snapshot of {request.stack}"):
+            self.repository.prepare()
+            self.repository.sweep()
+            former, _ = self.repository.load_all()
+            snapshot = take_snapshot(self._surroundings, self.repository, request, former, self._clock())
+            self.repository.add(snapshot)
+            verifier = Verifier(self.repository, self._clock, verified=find_verified(former), on_progress=on_progress)
+            snapshot = verifier.verify(snapshot).snapshot
+            snapshot = self._suspect_shrinkage(snapshot, former)
+            log.info(CREATED, stack=snapshot.stack, snapshot=snapshot.id, state=snapshot.state.value)
+            for listener in self.on_created:
+                listener(snapshot)
+        if snapshot.state is SnapshotState.DAMAGED:
+            raise SnapshotDamagedError(
+                f"the snapshot {snapshot.id} could not be read back: {snapshot.marks.reason}",
+                hint="look at the disk that the repository lies on, then take another one",
+            )
+        return snapshot
+
+    def verify(
+        self, ids: Sequence[str] | None = None, *, on_progress: Callable[[int], None] = lambda _: None
+    ) -> tuple[tuple[Verification, ...], tuple[Problem, ...]]:
+        """Read snapshots (None: all) back; return what came of each, and what is wrong with manifests."""
+        with self._held("verify snapshots"):
+            manifests, problems = self.list()
+            chosen = manifests if ids is None else tuple(self.select(one) for one in ids)
+            verifier = Verifier(self.repository, self._clock, on_progress=on_progress)
+            return tuple(verifier.verify(one) for one in chosen), problems if ids is None else ()
+
+    def forget(self, snapshot_id: str) -> str:
+        """Remove a snapshot, and the archives that no other one has; return its id."""
+        with self._held(f"forget {snapshot_id}"):
+            # One whose manifest cannot be trusted, or is gone, is forgotten by its whole id.
+            if snapshot_id not in self.repository.known_ids():
+                snapshot_id = self.select(snapshot_id).id
+            self.repository.remove(snapshot_id)
+            self.repository.sweep()
+            return snapshot_id
+
+    def pin(self, which: str, *, is_pinned: bool) -> SnapshotManifest:
+        """Let a snapshot never expire, or expire again."""
+        with self._held(f"pin {which}"):
+            return self._mark(self.select(which), lambda marks: replace(marks, is_pinned=is_pinned))
+
+    def accept(self, which: str) -> SnapshotManifest:
+        """Take a suspect snapshot for good: a person has looked, and it is meant to be that small."""
+        with self._held(f"accept {which}"):
+            snapshot = self.select(which)
+            if snapshot.state is not SnapshotState.SUSPECT:
+                return snapshot
+            return self._mark(snapshot, lambda marks: replace(marks, state=SnapshotState.GOOD, reason=""))
+
+    # Restoring
+
+    def plan_restore(self, request: RestoreRequest) -> RestorePlan:
+        """Return what a restore would do. Raises what would stop it before anything was changed."""
+        snapshot = self._select_for_restore(request)
+        target = request.target or snapshot.stack
+        contract, _ = self._surroundings.load_contract(target)
+        declared = {one.name: one for one in contract.directories}
+        if unknown := [one.name for one in snapshot.directories if one.name not in declared]:
+            raise RestoreUnfitError(
+                f"the contract of {target} has no directory {', '.join(unknown)}, which {snapshot.id} holds",
+                hint="add it to the contract, or restore with --to DIR and copy what you need",
+            )
+        taken = {one.name for one in snapshot.directories}
+        return RestorePlan(
+            snapshot,
+            target,
+            tuple(Replacement(one, declared[one.name]) for one in snapshot.directories),
+            tuple(one.path for one in contract.directories if one.name not in taken),
+            tuple(self._surroundings.find_users(contract)),
+        )
+
+    def restore(
+        self, request: RestoreRequest, *, on_progress: Callable[[int], None] = lambda _: None
+    ) -> RestoreOutcome:
+        """Replace the stack's directories by the snapshot's, after a snapshot of what is there now."""
+        with self._held(f"restore {request.stack}"):
+            self.recover()
+            plan = self.plan_restore(request)
+            if plan.users and not request.may_be_in_use:
+                raise TargetInUseError(
+                    f"{plan.target} is in use by {', '.join(plan.users)}",
+                    hint="scale its pods to zero first, or restore with --in-use and restart them afterwards",
+                )
+            access = self._surroundings.volume()
+            safety = self._take_safety_snapshot(plan)
+            require_space(access, plan.replacements)
+            restorer = Restorer(access, self.repository, on_progress=on_progress)
+            restorer.restore(plan.target, plan.replacements)
+            log.info(RESTORED, stack=plan.target, snapshot=plan.snapshot.id, safety=safety.id if safety else "")
+            return RestoreOutcome(plan, safety)
+
+    def recover(self) -> None:
+        """Finish what a crash has interrupted: at each start, and before each restore."""
+        if not self.repository.require_known():
+            return
+        with self._held("finish an interrupted restore"):
+            if has_journals(self.repository):
+                for words in Restorer(self._surroundings.volume(), self.repository).recover():
+                    log.warning(RECOVERED, outcome=words)
+
+    # Parts
+
+    def _held(self, purpose: str) -> AbstractContextManager[None]:
+        make_folder(self.repository.folder)
+        return self.repository.lock.held(purpose, wait_seconds=self._surroundings.lock_wait_seconds)
+
+    def _suspect_shrinkage(self, snapshot: SnapshotManifest, former: Sequence[SnapshotManifest]) -> SnapshotManifest:
+        """Hold a snapshot for suspect that is far smaller than the good one before it."""
+        reason = find_shrinkage(snapshot, [one for one in former if one.stack == snapshot.stack])
+        if not reason or snapshot.state is not SnapshotState.GOOD:
+            return snapshot
+        return self._mark(snapshot, lambda marks: replace(marks, state=SnapshotState.SUSPECT, reason=reason))
+
+    def _mark(self, snapshot: SnapshotManifest, change: Callable[[Marks], Marks]) -> SnapshotManifest:
+        marks = change(snapshot.marks)
+        self.repository.mark(snapshot.id, marks)
+        return replace(snapshot, marks=marks)
+
+    def _select_for_restore(self, request: RestoreRequest) -> SnapshotManifest:
+        if not request.is_undo:
+            snapshot = self.select(request.which, request.stack)
+            if snapshot.state is SnapshotState.DAMAGED:
+                raise SnapshotDamagedError(
+                    f"the snapshot {snapshot.id} is damaged: {snapshot.marks.reason}",
+                    hint="restore another one: hostk8s-agent snapshot list",
+                )
+            return snapshot
+        safety = [one for one in self.list(request.stack)[0] if TAG_BEFORE_RESTORE in one.tags]
+        if not safety:
+            raise NothingToUndoError(
+                f"no restore of {request.stack} can be undone", hint="hostk8s-agent snapshot list shows what there is"
+            )
+        return safety[-1]
+
+    def _take_safety_snapshot(self, plan: RestorePlan) -> SnapshotManifest | None:
+        request = CreateRequest(
+            plan.target, name=f"before {plan.snapshot.id}", tags=(TAG_BEFORE_RESTORE,), skips_missing=True
+        )
+        try:
+            return self.create(request)
+        except DirectoryMissingError:
+            return None

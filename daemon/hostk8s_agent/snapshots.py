@@ -1,0 +1,216 @@
+"""The snapshots of one workspace: the service with the real volume, the contracts and the repository's place."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from hostk8s_agent.connections import ConnectionReports, Connections
+from hostk8s_agent.control.errors import UnknownStackError
+from hostk8s_agent.control.snapshot_answers import SnapshotAnswers
+from hostk8s_agent.errors import ContractError, VolumeError
+from hostk8s_agent.reconcile.contracts import ContractBook
+from hostk8s_agent.snapshot.errors import SnapshotError
+from hostk8s_agent.snapshot.protection import Due, describe_protection
+from hostk8s_agent.snapshot.repository import Repository
+from hostk8s_agent.snapshot.requests import Surroundings, VolumeIdentity
+from hostk8s_agent.snapshot.service import SnapshotService
+from hostk8s_agent.status.model import SnapshotsStatus
+from hostk8s_agent.status.records import Records
+from hostk8s_agent.workspace import data_folder, state_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hostk8s_agent.contract.model import Contract
+    from hostk8s_agent.settings import Settings
+    from hostk8s_agent.snapshot.model import SnapshotManifest
+    from hostk8s_agent.status.board import StatusBoard
+    from hostk8s_agent.status.model import DockerStatus
+    from hostk8s_agent.volume.access import VolumeAccess
+    from hostk8s_agent.workspace import Workspace
+
+CONNECT_SECONDS = 20.0
+LOOK_SECONDS = 5.0
+RECOVERY_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+
+# The agent's own requests wait for each other; a person's command says after a while who is at work.
+_AGENT_WAIT_SECONDS = 3600.0
+_COMMAND_WAIT_SECONDS = 5.0
+
+
+class _Way(Protocol):
+    """What leads to the volume: the agent's connections, or a command's."""
+
+    def volume(self) -> VolumeAccess:
+        """Return the way into the volume. Raises the `VolumeError` that says why there is none."""
+
+    def docker_status(self) -> DockerStatus:
+        """How Docker is."""
+
+
+def find_repository(workspace: Workspace, settings: Settings) -> Path:
+    """Return where the workspace's snapshots are kept."""
+    return settings.snapshot_repository or data_folder(workspace) / "snapshots"
+
+
+def build_service(
+    workspace: Workspace,
+    settings: Settings,
+    book: ContractBook,
+    connections: _Way,
+    *,
+    lock_wait_seconds: float = _AGENT_WAIT_SECONDS,
+) -> SnapshotService:
+    """Return the service of a workspace."""
+
+    def load_contract(stack: str) -> tuple[Contract, bytes]:
+        loaded = book.read(stack)
+        if loaded.contract is not None:
+            return loaded.contract, loaded.text
+        if loaded.problems:
+            raise ContractError(loaded.problems)
+        raise UnknownStackError(stack)
+
+    def identify_volume() -> VolumeIdentity:
+        docker = connections.docker_status()
+        return VolumeIdentity(docker.volume, docker.engine_id)
+
+    surroundings = Surroundings(load_contract, connections.volume, identify_volume, lock_wait_seconds=lock_wait_seconds)
+    return SnapshotService(Repository(find_repository(workspace, settings)), surroundings)
+
+
+class AgentSnapshots(SnapshotAnswers):
+    """The snapshots of a running agent. `start` and `stop` once each; the rest from any thread."""
+
+    def __init__(
+        self, workspace: Workspace, settings: Settings, book: ContractBook, connections: Connections, board: StatusBoard
+    ) -> None:
+        self.service = build_service(workspace, settings, book, connections)
+        super().__init__(self.service)
+        self._connections = connections
+        self._board = board
+        self._stopping = threading.Event()
+        self._recovery = threading.Thread(target=self._recover, name="snapshot-recovery", daemon=True)
+        self._lock = threading.Lock()
+        self._looked_at = 0.0
+        self._seen: tuple[tuple[SnapshotManifest, ...], int] = ((), 0)
+        self.service.on_created.append(self._tell)
+
+    def start(self) -> None:
+        """Finish what a crash has interrupted, once the volume can be reached."""
+        self._recovery.start()
+
+    def stop(self) -> None:
+        """Take up nothing more."""
+        self._stopping.set()
+        if self._recovery.is_alive():
+            self._recovery.join()
+
+    def find_due(self, stack: str) -> Due | None:
+        """Return the stack's schedule, None when it has none."""
+        del stack
+        return None
+
+    def status(self) -> SnapshotsStatus:
+        """What is true of the snapshots, as of some seconds ago at most."""
+        snapshots, size_bytes = self._look()
+        now = datetime.now(UTC)
+        of_stack: dict[str, list[SnapshotManifest]] = {}
+        for one in snapshots:
+            of_stack.setdefault(one.stack, []).append(one)
+        protections = [
+            protection
+            for stack in self._board.stacks()
+            for protection in describe_protection(
+                stack.name,
+                [directory.name for directory in stack.directories],
+                of_stack.get(stack.name, ()),
+                self.find_due(stack.name),
+                now,
+            )
+        ]
+        return SnapshotsStatus(str(self.service.repository.folder), size_bytes, tuple(protections))
+
+    def _look(self) -> tuple[tuple[SnapshotManifest, ...], int]:
+        with self._lock:
+            if time.monotonic() - self._looked_at > LOOK_SECONDS or not self._looked_at:
+                with suppress(SnapshotError):
+                    self._seen = self.service.list()[0], self.service.repository.measure()
+                self._looked_at = time.monotonic()
+            return self._seen
+
+    def _tell(self, snapshot: SnapshotManifest) -> None:
+        self._looked_at = 0.0
+        words = f"{snapshot.id}: {snapshot.state.value}, {snapshot.files} files, {snapshot.byte_count} bytes"
+        self._board.record_event("snapshot.created", words, snapshot.stack)
+
+    def _recover(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.service.recover()
+            except (VolumeError, SnapshotError):
+                self._stopping.wait(RECOVERY_SECONDS)
+            else:
+                return
+
+
+@contextmanager
+def open_snapshots(workspace: Workspace, settings: Settings) -> Iterator[SnapshotAnswers]:
+    """Open the snapshots of a workspace for one command, while no agent runs: connects to the volume alone."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    # As Ctrl-C does: by way of the clean-up, the helper container's too.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    records = Records(state_folder(workspace), is_kept=False)
+    connections = Connections(
+        workspace,
+        settings,
+        records.load_facts(),
+        ConnectionReports(lambda _name, _state: None, lambda _key: None, lambda _name, _value: None),
+        may_create_volume=False,
+    )
+    book = ContractBook(workspace, last_good={}, holders={})
+    way = _LateConnections(connections)
+    try:
+        service = build_service(workspace, settings, book, way, lock_wait_seconds=_COMMAND_WAIT_SECONDS)
+        yield SnapshotAnswers(service)
+    finally:
+        way.stop()
+
+
+class _LateConnections:
+    """Connections that are made when the volume is first asked for: looking at the repository needs none."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._is_started = False
+
+    def volume(self) -> VolumeAccess:
+        """Return the way into the volume, once there is one."""
+        if not self._is_started:
+            self._is_started = True
+            self._connections.start()
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while self._connections.is_connecting() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        return self._connections.volume()
+
+    def docker_status(self) -> DockerStatus:
+        """How Docker is."""
+        return self._connections.docker_status()
+
+    def stop(self) -> None:
+        """Let go of what was connected."""
+        if self._is_started:
+            self._connections.stop()

@@ -1,0 +1,384 @@
+"""Taking, verifying and restoring snapshots, on a real file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hostk8s_agent.errors import AgentError
+from hostk8s_agent.snapshot.errors import (
+    ManifestDuplicateError,
+    ManifestForgedError,
+    ManifestFromFutureError,
+    ManifestMissingError,
+    NothingToUndoError,
+    RepositoryLockedError,
+    RepositoryNewerError,
+    RestoreUnfitError,
+    SnapshotAmbiguousError,
+    SnapshotDamagedError,
+    SnapshotError,
+    SnapshotUnknownError,
+    TargetInUseError,
+)
+from hostk8s_agent.snapshot.exporting import diff_snapshots, export_snapshot, iterate_content
+from hostk8s_agent.snapshot.model import TAG_BEFORE_RESTORE, SnapshotState
+from hostk8s_agent.snapshot.requests import RestoreRequest
+from hostk8s_agent.snapshot.scanning import scan_directory
+
+LATEST = RestoreRequest("sample", "latest")
+
+
+def load_fixtures() -> Any:
+    """What conftest has: tests are files and no packages."""
+    spec = spec_from_file_location("snapshot_fixtures", Path(__file__).with_name("conftest.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+fixtures = load_fixtures()
+describe, fill = fixtures.describe, fixtures.fill
+
+
+def test_a_restore_brings_back_every_field_of_every_entry(ground: Any) -> None:
+    """Contents, owners, modes, times to the nanosecond, links, holes, attributes, names of any bytes."""
+    before = describe(ground.path())
+    ground.create()
+    shutil.rmtree(ground.path())
+    ground.path().mkdir()
+    fill(ground.path(), seed=2)
+    ground.service.restore(LATEST)
+    assert describe(ground.path()) == before
+
+
+def test_a_new_snapshot_is_read_back_before_it_counts_as_good(ground: Any) -> None:
+    """And says when that was."""
+    ground.create()
+    (snapshot,), problems = ground.service.list()
+    assert (snapshot.state, snapshot.verified_at, problems) == (SnapshotState.GOOD, ground.now, ())
+
+
+def test_an_unchanged_directory_adds_no_archive(ground: Any) -> None:
+    """It is addressed by its content, whatever was read."""
+    ground.create()
+    first = ground.archives()
+    ground.now += timedelta(hours=1)
+    ground.create()
+    assert ground.archives() == first
+    assert len(ground.service.list()[0]) == 2
+
+
+def test_a_directory_that_has_settled_is_recognised_without_reading_it(ground: Any) -> None:
+    """Whoever changes a byte is noticed all the same: nobody can set a change time."""
+    ground.change(settled_seconds=-1.0)
+    ground.create()
+    scan = scan_directory(ground.access, "/mnt/pv/sample/data", -1.0)
+    assert scan is not None
+    (kept,) = (ground.folder / "repository/scans").iterdir()
+    assert json.loads(kept.read_text())["scan"] == scan.digest
+    file = ground.path() / "first-name"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_bytes(b"TWO NAMES")
+    os.utime(file, ns=times)
+    ground.now += timedelta(hours=1)
+    ground.create()
+    assert len(ground.archives()) == 2
+
+
+def test_a_directory_that_has_just_changed_is_not_recognised(ground: Any) -> None:
+    """Two changes in one tick of the clock look like one, so that it is read once more."""
+    ground.create()
+    assert list((ground.folder / "repository/scans").iterdir()) == []
+
+
+def test_a_person_restores_with_zstd_and_tar(ground: Any, tmp_path: Path) -> None:
+    """Nothing of ours is needed to get at the files."""
+    ground.create()
+    (archive,) = ground.archives()
+    by_hand = tmp_path / "by-hand"
+    by_hand.mkdir()
+    subprocess.run(
+        f"zstd -dc {archive} | tar x -p --numeric-owner --xattrs -C {by_hand}", shell=True, check=True, cwd=tmp_path
+    )
+    assert describe(by_hand) == describe(ground.path())
+
+
+def test_the_name_of_an_archive_is_its_digest(ground: Any) -> None:
+    """`sha256sum` tells whether it is whole."""
+    ground.create()
+    (archive,) = ground.archives()
+    told = subprocess.run(["sha256sum", archive], capture_output=True, text=True, check=True).stdout
+    assert told.split()[0] == archive.name.removesuffix(".tar.zst")
+
+
+def test_what_a_restore_replaced_is_brought_back_by_an_undo(ground: Any) -> None:
+    """The safety snapshot has it."""
+    ground.create()
+    (ground.path() / "later").write_text("written after the snapshot")
+    before = describe(ground.path())
+    outcome = ground.service.restore(LATEST)
+    assert outcome.safety is not None
+    assert outcome.safety.tags == (TAG_BEFORE_RESTORE,)
+    assert not (ground.path() / "later").exists()
+    ground.now += timedelta(minutes=1)
+    ground.service.restore(RestoreRequest("sample", "", is_undo=True))
+    assert describe(ground.path()) == before
+
+
+def test_without_a_restore_there_is_nothing_to_undo(ground: Any) -> None:
+    """It says so, and changes nothing."""
+    ground.create()
+    with pytest.raises(NothingToUndoError):
+        ground.service.restore(RestoreRequest("sample", "", is_undo=True))
+
+
+def test_a_restore_leaves_nothing_of_ours_in_the_volume(ground: Any) -> None:
+    """Neither the folder beside the live trees nor a journal."""
+    ground.create()
+    ground.service.restore(LATEST)
+    assert [path.name for path in ground.root.iterdir()] == ["sample"]
+    assert list((ground.folder / "repository/restores").iterdir()) == []
+
+
+def test_a_directory_that_is_gone_is_made_by_the_restore(ground: Any) -> None:
+    """After the loss of the volume there is nothing to be safe about."""
+    before = describe(ground.path())
+    ground.create()
+    shutil.rmtree(ground.root / "sample")
+    outcome = ground.service.restore(LATEST)
+    assert outcome.safety is None
+    assert describe(ground.path()) == before
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_flipped_bit_is_found_and_never_restored(ground: Any, seed: int) -> None:
+    """In an archive, a listing or a manifest, wherever it is; the live tree stays as it is."""
+    ground.create()
+    dice = random.Random(seed)
+    kind = ("archives", "archives", "listings", "manifests")[seed % 4]
+    (file,) = (ground.folder / "repository" / kind).iterdir()
+    content = bytearray(file.read_bytes())
+    content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    file.write_bytes(content)
+    before = describe(ground.path())
+    with pytest.raises(SnapshotError):
+        ground.service.restore(LATEST)
+    assert describe(ground.path()) == before
+    if kind == "listings":
+        # A bit of the frame that means nothing changes nothing: what is read is compared all the same.
+        return
+    verified, problems = ground.service.verify()
+    assert problems or not all(one.is_whole for one in verified)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.5, 0.9, 0.999])
+def test_a_cut_archive_is_found_and_never_restored(ground: Any, part: float) -> None:
+    """At any place."""
+    ground.create()
+    (archive,) = ground.archives()
+    content = archive.read_bytes()
+    archive.write_bytes(content[: int(len(content) * part)])
+    (verification,), _ = ground.service.verify()
+    assert verification.snapshot.state is SnapshotState.DAMAGED
+    with pytest.raises(SnapshotDamagedError):
+        ground.service.restore(RestoreRequest("sample", verification.snapshot.id))
+
+
+def test_the_content_of_a_damaged_archive_is_stored_anew_by_the_next_snapshot(ground: Any) -> None:
+    """While the directory still has it."""
+    ground.create()
+    (archive,) = ground.archives()
+    archive.write_bytes(archive.read_bytes()[:-100])
+    ground.service.verify()
+    ground.now += timedelta(hours=1)
+    ground.create()
+    newest = ground.service.list()[0][-1]
+    assert newest.state is SnapshotState.GOOD
+    assert ground.service.verify([newest.id])[0][0].is_whole
+
+
+def manifest_of(ground: Any, snapshot_id: str) -> Path:
+    """Where a manifest lies."""
+    return Path(ground.folder / "repository/manifests" / f"{snapshot_id}.json")
+
+
+def test_a_changed_manifest_is_refused(ground: Any) -> None:
+    """Also one whose inner digest was worked out anew: the id is part of it."""
+    snapshot = ground.create()
+    file = manifest_of(ground, snapshot)
+    file.write_text(file.read_text().replace("/mnt/pv/sample/data", "/mnt/pv/sample/DATA"))
+    with pytest.raises(ManifestForgedError):
+        ground.repository.load(snapshot)
+    assert [problem.code for problem in ground.service.list()[1]] == ["ManifestForged"]
+
+
+def test_swapped_manifests_are_refused(ground: Any) -> None:
+    """Each is under the other one's name."""
+    first = ground.create()
+    ground.now += timedelta(hours=1)
+    second = ground.create()
+    one, other = manifest_of(ground, first), manifest_of(ground, second)
+    texts = one.read_bytes(), other.read_bytes()
+    one.write_bytes(texts[1])
+    other.write_bytes(texts[0])
+    with pytest.raises((ManifestDuplicateError, ManifestForgedError)):
+        ground.repository.load(first)
+    assert ground.service.list()[0] == ()
+
+
+def test_a_missing_manifest_is_told(ground: Any) -> None:
+    """Nobody asked for it to go."""
+    snapshot = ground.create()
+    manifest_of(ground, snapshot).unlink()
+    assert [problem.code for problem in ground.service.list()[1]] == ["ManifestMissing"]
+    with pytest.raises(ManifestMissingError):
+        ground.repository.load(snapshot)
+    ground.service.forget(snapshot)
+    assert ground.service.list() == ((), ())
+
+
+def test_a_manifest_from_the_future_is_refused(ground: Any) -> None:
+    """A clock that was set back, or somebody who wants to be the newest."""
+    snapshot = ground.create()
+    ground.now -= timedelta(days=1)
+    with pytest.raises(ManifestFromFutureError):
+        ground.repository.load(snapshot)
+
+
+def test_a_repository_of_a_newer_format_is_left_alone(ground: Any) -> None:
+    """With the word that the agent must be updated."""
+    ground.create()
+    (ground.folder / "repository/repository.json").write_text('{"format": 2}')
+    for attempt in (ground.create, ground.service.list):
+        with pytest.raises(RepositoryNewerError):
+            attempt()
+
+
+def test_a_locked_repository_names_its_holder(ground: Any) -> None:
+    """Who it is, and what for; looking needs no lock."""
+    ground.create()
+    with (
+        ground.repository.lock.held("do something long", wait_seconds=0),
+        pytest.raises(RepositoryLockedError, match=rf"process {os.getpid()} on .* to do something long"),
+    ):
+        ground.create()
+    assert len(ground.service.list()[0]) == 1
+
+
+def test_forgetting_a_snapshot_removes_what_no_other_one_has(ground: Any) -> None:
+    """And nothing else."""
+    first = ground.create()
+    ground.now += timedelta(hours=1)
+    (ground.path() / "more").write_text("more")
+    second = ground.create()
+    assert len(ground.archives()) == 2
+    ground.service.forget(first)
+    assert len(ground.archives()) == 1
+    assert ground.service.verify([second])[0][0].is_whole
+
+
+def test_what_a_crash_left_in_the_repository_goes_with_the_next_snapshot(ground: Any) -> None:
+    """Half-written files, and archives that no manifest refers to."""
+    ground.create()
+    folder = ground.folder / "repository/archives"
+    (folder / ".incoming-0123").write_bytes(b"half")
+    (folder / f"{'0' * 64}.tar.zst").write_bytes(b"whole, and its manifest was never written")
+    ground.now += timedelta(hours=1)
+    ground.create()
+    assert len(ground.archives()) == 1
+
+
+def test_a_snapshot_is_meant_by_its_id_its_beginning_its_name_or_a_time(ground: Any) -> None:
+    """And an ambiguous word means none."""
+    first = ground.create(name="first")
+    ground.now += timedelta(hours=2)
+    (ground.path() / "more").write_text("more")
+    second = ground.create()
+    ground.now += timedelta(minutes=30)
+    service = ground.service
+    asked = [first, first[:-2], "first", "latest", "1 hour ago", "20m", "2026-01-31T09:00:00+00:00"]
+    assert [service.select(one).id for one in asked] == [first, first, first, second, first, second, first]
+    with pytest.raises(SnapshotAmbiguousError):
+        service.select("2026")
+    for unknown in ("nothing", "3 hours ago"):
+        with pytest.raises(SnapshotUnknownError):
+            service.select(unknown)
+
+
+def test_a_restore_into_a_stack_in_use_is_refused(ground: Any) -> None:
+    """Until a person says that it may be."""
+    ground.create()
+    ground.change(find_users=lambda _contract: ("default/postgres-0",))
+    (ground.path() / "later").write_text("later")
+    with pytest.raises(TargetInUseError, match="default/postgres-0"):
+        ground.service.restore(LATEST)
+    assert (ground.path() / "later").exists()
+    ground.service.restore(RestoreRequest("sample", "latest", may_be_in_use=True))
+    assert not (ground.path() / "later").exists()
+
+
+def test_a_contract_that_no_longer_fits_is_refused(tmp_path: Path) -> None:
+    """A directory that it does not declare any more has no place to go to."""
+    ground = fixtures.Ground(tmp_path, ("data", "logs"))
+    ground.create()
+    narrow = fixtures.Ground(tmp_path / "narrow", ("data",))
+    ground.change(load_contract=narrow.surroundings.load_contract)
+    with pytest.raises(RestoreUnfitError, match="logs"):
+        ground.service.restore(LATEST)
+
+
+def test_a_directory_that_lost_nearly_everything_makes_the_snapshot_suspect(ground: Any) -> None:
+    """A person looks at it, and accepts it or not."""
+    ground.create()
+    shutil.rmtree(ground.path())
+    ground.path().mkdir()
+    ground.now += timedelta(hours=1)
+    snapshot = ground.create()
+    assert ground.service.select(snapshot).state is SnapshotState.SUSPECT
+    assert ground.service.accept(snapshot).state is SnapshotState.GOOD
+
+
+def test_a_copy_outside_the_volume_is_the_same_tree(ground: Any, tmp_path: Path) -> None:
+    """For whoever wants to look before anything is replaced."""
+    snapshot = ground.service.select(ground.create())
+    export_snapshot(ground.repository, snapshot, tmp_path / "copy")
+    assert describe(tmp_path / "copy/data") == describe(ground.path())
+
+
+def test_a_file_is_read_out_of_a_snapshot_and_two_are_compared(ground: Any) -> None:
+    """By its first or its second name."""
+    first = ground.service.select(ground.create())
+    for name in ("data/first-name", "data/second-name"):
+        assert b"".join(iterate_content(ground.repository, first, name)) == b"two names"
+    with pytest.raises(SnapshotUnknownError):
+        next(iterate_content(ground.repository, first, "data/none"))
+    ground.now += timedelta(hours=1)
+    (ground.path() / "more").write_text("more")
+    (ground.path() / "pipe").unlink()
+    second = ground.service.select(ground.create())
+    assert sorted(diff_snapshots(ground.repository, first, second)) == [
+        ("added", "data/more"),
+        ("changed", "data"),
+        ("removed", "data/pipe"),
+    ]
+
+
+def test_every_error_has_a_hint(ground: Any) -> None:
+    """Whoever reads it knows what to do."""
+    with pytest.raises(AgentError) as caught:
+        ground.service.select("nothing")
+    assert caught.value.hint
