@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.status.board import Event
     from hostk8s_agent.volume.access import VolumeAccess
+    from hostk8s_agent.volume.nodes import ClusterNodes
 
 HOST_DIRECTORY = Path("data/pv")
 MANIFESTS_FOLDER = Path("data/manifests")
@@ -151,6 +152,14 @@ class Connections:
     def cluster(self) -> ClusterAccess:
         """Return what serves as the cluster."""
         return self._manifests if self._has_no_cluster() else self._cluster
+
+    def find_cluster(self) -> ClusterAccess | None:
+        """Return the real cluster, None where files stand in for it."""
+        return None if self._has_no_cluster() else self._cluster
+
+    def nodes(self) -> ClusterNodes:
+        """Return the cluster's nodes in the engine. Raises the `VolumeError` that says why there are none."""
+        return self._volume.current_nodes()
 
     def find_where(self) -> dict[str, str]:
         """What tells this `volume` and this `cluster` from others of the same name; empty for a stand-in."""

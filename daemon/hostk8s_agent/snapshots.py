@@ -13,27 +13,31 @@ from typing import TYPE_CHECKING, Protocol
 from hostk8s_agent.connections import ConnectionReports, Connections
 from hostk8s_agent.control.errors import UnknownStackError
 from hostk8s_agent.control.snapshot_answers import SnapshotAnswers
-from hostk8s_agent.errors import ContractError, VolumeError
+from hostk8s_agent.errors import AgentError, ContractError
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.snapshot.errors import SnapshotError
 from hostk8s_agent.snapshot.protection import Due, describe_protection
+from hostk8s_agent.snapshot.quiescing import ClusterQuiescer
 from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.snapshot.requests import Surroundings, VolumeIdentity
 from hostk8s_agent.snapshot.service import SnapshotService
+from hostk8s_agent.snapshot.users import find_users
 from hostk8s_agent.status.model import SnapshotsStatus
 from hostk8s_agent.status.records import Records
 from hostk8s_agent.workspace import data_folder, state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.contract.model import Contract
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.snapshot.model import SnapshotManifest
     from hostk8s_agent.status.board import StatusBoard
     from hostk8s_agent.status.model import DockerStatus
     from hostk8s_agent.volume.access import VolumeAccess
+    from hostk8s_agent.volume.nodes import ClusterNodes
     from hostk8s_agent.workspace import Workspace
 
 CONNECT_SECONDS = 20.0
@@ -55,10 +59,21 @@ class _Way(Protocol):
     def docker_status(self) -> DockerStatus:
         """How Docker is."""
 
+    def find_cluster(self) -> ClusterAccess | None:
+        """Return the real cluster, None where there is none."""
+
+    def nodes(self) -> ClusterNodes:
+        """Return the cluster's nodes. Raises the `VolumeError` that says why there are none."""
+
 
 def find_repository(workspace: Workspace, settings: Settings) -> Path:
     """Return where the workspace's snapshots are kept."""
     return settings.snapshot_repository or data_folder(workspace) / "snapshots"
+
+
+def build_quiescer(workspace: Workspace, connections: _Way) -> ClusterQuiescer:
+    """Return what brings the workspace's pods to rest."""
+    return ClusterQuiescer(connections.find_cluster, connections.nodes, state_folder(workspace))
 
 
 def build_service(
@@ -83,7 +98,23 @@ def build_service(
         docker = connections.docker_status()
         return VolumeIdentity(docker.volume, docker.engine_id)
 
-    surroundings = Surroundings(load_contract, connections.volume, identify_volume, lock_wait_seconds=lock_wait_seconds)
+    def find_pods(contract: Contract) -> Sequence[str]:
+        cluster = connections.find_cluster()
+        try:
+            users = find_users(cluster, contract.stack, contract.directories) if cluster else ()
+        except AgentError as error:
+            # Unreadable is never absent: a person has to say that no pod is there.
+            return (f"pods that cannot be looked up now ({error.message})",)
+        return tuple(one.name for one in users)
+
+    surroundings = Surroundings(
+        load_contract,
+        connections.volume,
+        identify_volume,
+        quiescer=build_quiescer(workspace, connections),
+        find_users=find_pods,
+        lock_wait_seconds=lock_wait_seconds,
+    )
     return SnapshotService(Repository(find_repository(workspace, settings)), surroundings)
 
 
@@ -95,7 +126,7 @@ class AgentSnapshots(SnapshotAnswers):
     ) -> None:
         self.service = build_service(workspace, settings, book, connections)
         super().__init__(self.service)
-        self._connections = connections
+        self._quiescer = build_quiescer(workspace, connections)
         self._board = board
         self._stopping = threading.Event()
         self._recovery = threading.Thread(target=self._recover, name="snapshot-recovery", daemon=True)
@@ -156,10 +187,12 @@ class AgentSnapshots(SnapshotAnswers):
         while not self._stopping.is_set():
             try:
                 self.service.recover()
-            except (VolumeError, SnapshotError):
-                self._stopping.wait(RECOVERY_SECONDS)
-            else:
+                is_done = self._quiescer.wake_leftovers()
+            except AgentError:
+                is_done = False
+            if is_done:
                 return
+            self._stopping.wait(RECOVERY_SECONDS)
 
 
 @contextmanager
@@ -209,6 +242,14 @@ class _LateConnections:
     def docker_status(self) -> DockerStatus:
         """How Docker is."""
         return self._connections.docker_status()
+
+    def find_cluster(self) -> ClusterAccess | None:
+        """Return the real cluster, None where there is none."""
+        return self._connections.find_cluster()
+
+    def nodes(self) -> ClusterNodes:
+        """Return the cluster's nodes."""
+        return self._connections.nodes()
 
     def stop(self) -> None:
         """Let go of what was connected."""

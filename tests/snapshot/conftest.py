@@ -12,12 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.volume.conftest import docker, own_volume, place, tool_cluster
 
 from hostk8s_agent.contract.parsing import parse_contract
 from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.snapshot.requests import CreateRequest, Surroundings, VolumeIdentity
 from hostk8s_agent.snapshot.service import SnapshotService
+from hostk8s_agent.volume.access import VolumeAccess
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
+
+# Fixtures of the volume's tests, which these tests ask for by name.
+__all__ = ["docker", "own_volume", "place", "tool_cluster"]
 
 HEAD = """\
 apiVersion: hostk8s.io/v1
@@ -97,13 +102,17 @@ class Ground:
     folder: Path
     names: tuple[str, ...] = ("data",)
     now: datetime = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+    access: VolumeAccess = field(default=None)  # type: ignore[assignment]  # made with the folder
+    root: Path = field(default=Path())
     surroundings: Surroundings = field(init=False)
 
     def __post_init__(self) -> None:
         owner = f"{os.geteuid()}:{os.getegid()}"
         text = HEAD + "".join(DIRECTORY.format(name=name, owner=owner) for name in self.names)
         contract = parse_contract(text.encode(), file="hostk8s.storage.yaml", stack="sample")
-        self.access = HostDirectoryAccess(self.root)
+        if self.access is None:
+            self.root = self.folder / "pv"
+            self.access = HostDirectoryAccess(self.root)
         self.surroundings = Surroundings(
             lambda _stack: (contract, text.encode()),
             lambda: self.access,
@@ -113,11 +122,6 @@ class Ground:
         for name in self.names:
             self.path(name).mkdir(parents=True, mode=0o750)
             self.path(name).chmod(0o750)
-
-    @property
-    def root(self) -> Path:
-        """What stands for the volume."""
-        return self.folder / "pv"
 
     @property
     def repository(self) -> Repository:

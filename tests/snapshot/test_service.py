@@ -7,13 +7,11 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 from datetime import timedelta
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.snapshot.conftest import Ground, describe, fill
 
 from hostk8s_agent.errors import AgentError
 from hostk8s_agent.snapshot.errors import (
@@ -39,22 +37,7 @@ from hostk8s_agent.snapshot.scanning import scan_directory
 LATEST = RestoreRequest("sample", "latest")
 
 
-def load_fixtures() -> Any:
-    """What conftest has: tests are files and no packages."""
-    spec = spec_from_file_location("snapshot_fixtures", Path(__file__).with_name("conftest.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fixtures = load_fixtures()
-describe, fill = fixtures.describe, fixtures.fill
-
-
-def test_a_restore_brings_back_every_field_of_every_entry(ground: Any) -> None:
+def test_a_restore_brings_back_every_field_of_every_entry(ground: Ground) -> None:
     """Contents, owners, modes, times to the nanosecond, links, holes, attributes, names of any bytes."""
     before = describe(ground.path())
     ground.create()
@@ -65,14 +48,14 @@ def test_a_restore_brings_back_every_field_of_every_entry(ground: Any) -> None:
     assert describe(ground.path()) == before
 
 
-def test_a_new_snapshot_is_read_back_before_it_counts_as_good(ground: Any) -> None:
+def test_a_new_snapshot_is_read_back_before_it_counts_as_good(ground: Ground) -> None:
     """And says when that was."""
     ground.create()
     (snapshot,), problems = ground.service.list()
     assert (snapshot.state, snapshot.verified_at, problems) == (SnapshotState.GOOD, ground.now, ())
 
 
-def test_an_unchanged_directory_adds_no_archive(ground: Any) -> None:
+def test_an_unchanged_directory_adds_no_archive(ground: Ground) -> None:
     """It is addressed by its content, whatever was read."""
     ground.create()
     first = ground.archives()
@@ -82,7 +65,7 @@ def test_an_unchanged_directory_adds_no_archive(ground: Any) -> None:
     assert len(ground.service.list()[0]) == 2
 
 
-def test_a_directory_that_has_settled_is_recognised_without_reading_it(ground: Any) -> None:
+def test_a_directory_that_has_settled_is_recognised_without_reading_it(ground: Ground) -> None:
     """Whoever changes a byte is noticed all the same: nobody can set a change time."""
     ground.change(settled_seconds=-1.0)
     ground.create()
@@ -99,13 +82,13 @@ def test_a_directory_that_has_settled_is_recognised_without_reading_it(ground: A
     assert len(ground.archives()) == 2
 
 
-def test_a_directory_that_has_just_changed_is_not_recognised(ground: Any) -> None:
+def test_a_directory_that_has_just_changed_is_not_recognised(ground: Ground) -> None:
     """Two changes in one tick of the clock look like one, so that it is read once more."""
     ground.create()
     assert list((ground.folder / "repository/scans").iterdir()) == []
 
 
-def test_a_person_restores_with_zstd_and_tar(ground: Any, tmp_path: Path) -> None:
+def test_a_person_restores_with_zstd_and_tar(ground: Ground, tmp_path: Path) -> None:
     """Nothing of ours is needed to get at the files."""
     ground.create()
     (archive,) = ground.archives()
@@ -117,7 +100,7 @@ def test_a_person_restores_with_zstd_and_tar(ground: Any, tmp_path: Path) -> Non
     assert describe(by_hand) == describe(ground.path())
 
 
-def test_the_name_of_an_archive_is_its_digest(ground: Any) -> None:
+def test_the_name_of_an_archive_is_its_digest(ground: Ground) -> None:
     """`sha256sum` tells whether it is whole."""
     ground.create()
     (archive,) = ground.archives()
@@ -125,7 +108,7 @@ def test_the_name_of_an_archive_is_its_digest(ground: Any) -> None:
     assert told.split()[0] == archive.name.removesuffix(".tar.zst")
 
 
-def test_what_a_restore_replaced_is_brought_back_by_an_undo(ground: Any) -> None:
+def test_what_a_restore_replaced_is_brought_back_by_an_undo(ground: Ground) -> None:
     """The safety snapshot has it."""
     ground.create()
     (ground.path() / "later").write_text("written after the snapshot")
@@ -139,14 +122,14 @@ def test_what_a_restore_replaced_is_brought_back_by_an_undo(ground: Any) -> None
     assert describe(ground.path()) == before
 
 
-def test_without_a_restore_there_is_nothing_to_undo(ground: Any) -> None:
+def test_without_a_restore_there_is_nothing_to_undo(ground: Ground) -> None:
     """It says so, and changes nothing."""
     ground.create()
     with pytest.raises(NothingToUndoError):
         ground.service.restore(RestoreRequest("sample", "", is_undo=True))
 
 
-def test_a_restore_leaves_nothing_of_ours_in_the_volume(ground: Any) -> None:
+def test_a_restore_leaves_nothing_of_ours_in_the_volume(ground: Ground) -> None:
     """Neither the folder beside the live trees nor a journal."""
     ground.create()
     ground.service.restore(LATEST)
@@ -154,7 +137,7 @@ def test_a_restore_leaves_nothing_of_ours_in_the_volume(ground: Any) -> None:
     assert list((ground.folder / "repository/restores").iterdir()) == []
 
 
-def test_a_directory_that_is_gone_is_made_by_the_restore(ground: Any) -> None:
+def test_a_directory_that_is_gone_is_made_by_the_restore(ground: Ground) -> None:
     """After the loss of the volume there is nothing to be safe about."""
     before = describe(ground.path())
     ground.create()
@@ -165,7 +148,7 @@ def test_a_directory_that_is_gone_is_made_by_the_restore(ground: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_flipped_bit_is_found_and_never_restored(ground: Any, seed: int) -> None:
+def test_a_flipped_bit_is_found_and_never_restored(ground: Ground, seed: int) -> None:
     """In an archive, a listing or a manifest, wherever it is; the live tree stays as it is."""
     ground.create()
     dice = random.Random(seed)
@@ -186,7 +169,7 @@ def test_a_flipped_bit_is_found_and_never_restored(ground: Any, seed: int) -> No
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.5, 0.9, 0.999])
-def test_a_cut_archive_is_found_and_never_restored(ground: Any, part: float) -> None:
+def test_a_cut_archive_is_found_and_never_restored(ground: Ground, part: float) -> None:
     """At any place."""
     ground.create()
     (archive,) = ground.archives()
@@ -198,7 +181,7 @@ def test_a_cut_archive_is_found_and_never_restored(ground: Any, part: float) -> 
         ground.service.restore(RestoreRequest("sample", verification.snapshot.id))
 
 
-def test_the_content_of_a_damaged_archive_is_stored_anew_by_the_next_snapshot(ground: Any) -> None:
+def test_the_content_of_a_damaged_archive_is_stored_anew_by_the_next_snapshot(ground: Ground) -> None:
     """While the directory still has it."""
     ground.create()
     (archive,) = ground.archives()
@@ -211,12 +194,12 @@ def test_the_content_of_a_damaged_archive_is_stored_anew_by_the_next_snapshot(gr
     assert ground.service.verify([newest.id])[0][0].is_whole
 
 
-def manifest_of(ground: Any, snapshot_id: str) -> Path:
+def manifest_of(ground: Ground, snapshot_id: str) -> Path:
     """Where a manifest lies."""
     return Path(ground.folder / "repository/manifests" / f"{snapshot_id}.json")
 
 
-def test_a_changed_manifest_is_refused(ground: Any) -> None:
+def test_a_changed_manifest_is_refused(ground: Ground) -> None:
     """Also one whose inner digest was worked out anew: the id is part of it."""
     snapshot = ground.create()
     file = manifest_of(ground, snapshot)
@@ -226,7 +209,7 @@ def test_a_changed_manifest_is_refused(ground: Any) -> None:
     assert [problem.code for problem in ground.service.list()[1]] == ["ManifestForged"]
 
 
-def test_swapped_manifests_are_refused(ground: Any) -> None:
+def test_swapped_manifests_are_refused(ground: Ground) -> None:
     """Each is under the other one's name."""
     first = ground.create()
     ground.now += timedelta(hours=1)
@@ -240,7 +223,7 @@ def test_swapped_manifests_are_refused(ground: Any) -> None:
     assert ground.service.list()[0] == ()
 
 
-def test_a_missing_manifest_is_told(ground: Any) -> None:
+def test_a_missing_manifest_is_told(ground: Ground) -> None:
     """Nobody asked for it to go."""
     snapshot = ground.create()
     manifest_of(ground, snapshot).unlink()
@@ -251,7 +234,7 @@ def test_a_missing_manifest_is_told(ground: Any) -> None:
     assert ground.service.list() == ((), ())
 
 
-def test_a_manifest_from_the_future_is_refused(ground: Any) -> None:
+def test_a_manifest_from_the_future_is_refused(ground: Ground) -> None:
     """A clock that was set back, or somebody who wants to be the newest."""
     snapshot = ground.create()
     ground.now -= timedelta(days=1)
@@ -259,7 +242,7 @@ def test_a_manifest_from_the_future_is_refused(ground: Any) -> None:
         ground.repository.load(snapshot)
 
 
-def test_a_repository_of_a_newer_format_is_left_alone(ground: Any) -> None:
+def test_a_repository_of_a_newer_format_is_left_alone(ground: Ground) -> None:
     """With the word that the agent must be updated."""
     ground.create()
     (ground.folder / "repository/repository.json").write_text('{"format": 2}')
@@ -268,7 +251,7 @@ def test_a_repository_of_a_newer_format_is_left_alone(ground: Any) -> None:
             attempt()
 
 
-def test_a_locked_repository_names_its_holder(ground: Any) -> None:
+def test_a_locked_repository_names_its_holder(ground: Ground) -> None:
     """Who it is, and what for; looking needs no lock."""
     ground.create()
     with (
@@ -279,7 +262,7 @@ def test_a_locked_repository_names_its_holder(ground: Any) -> None:
     assert len(ground.service.list()[0]) == 1
 
 
-def test_forgetting_a_snapshot_removes_what_no_other_one_has(ground: Any) -> None:
+def test_forgetting_a_snapshot_removes_what_no_other_one_has(ground: Ground) -> None:
     """And nothing else."""
     first = ground.create()
     ground.now += timedelta(hours=1)
@@ -291,7 +274,7 @@ def test_forgetting_a_snapshot_removes_what_no_other_one_has(ground: Any) -> Non
     assert ground.service.verify([second])[0][0].is_whole
 
 
-def test_what_a_crash_left_in_the_repository_goes_with_the_next_snapshot(ground: Any) -> None:
+def test_what_a_crash_left_in_the_repository_goes_with_the_next_snapshot(ground: Ground) -> None:
     """Half-written files, and archives that no manifest refers to."""
     ground.create()
     folder = ground.folder / "repository/archives"
@@ -302,7 +285,7 @@ def test_what_a_crash_left_in_the_repository_goes_with_the_next_snapshot(ground:
     assert len(ground.archives()) == 1
 
 
-def test_a_snapshot_is_meant_by_its_id_its_beginning_its_name_or_a_time(ground: Any) -> None:
+def test_a_snapshot_is_meant_by_its_id_its_beginning_its_name_or_a_time(ground: Ground) -> None:
     """And an ambiguous word means none."""
     first = ground.create(name="first")
     ground.now += timedelta(hours=2)
@@ -319,7 +302,7 @@ def test_a_snapshot_is_meant_by_its_id_its_beginning_its_name_or_a_time(ground: 
             service.select(unknown)
 
 
-def test_a_restore_into_a_stack_in_use_is_refused(ground: Any) -> None:
+def test_a_restore_into_a_stack_in_use_is_refused(ground: Ground) -> None:
     """Until a person says that it may be."""
     ground.create()
     ground.change(find_users=lambda _contract: ("default/postgres-0",))
@@ -333,15 +316,15 @@ def test_a_restore_into_a_stack_in_use_is_refused(ground: Any) -> None:
 
 def test_a_contract_that_no_longer_fits_is_refused(tmp_path: Path) -> None:
     """A directory that it does not declare any more has no place to go to."""
-    ground = fixtures.Ground(tmp_path, ("data", "logs"))
+    ground = Ground(tmp_path, ("data", "logs"))
     ground.create()
-    narrow = fixtures.Ground(tmp_path / "narrow", ("data",))
+    narrow = Ground(tmp_path / "narrow", ("data",))
     ground.change(load_contract=narrow.surroundings.load_contract)
     with pytest.raises(RestoreUnfitError, match="logs"):
         ground.service.restore(LATEST)
 
 
-def test_a_directory_that_lost_nearly_everything_makes_the_snapshot_suspect(ground: Any) -> None:
+def test_a_directory_that_lost_nearly_everything_makes_the_snapshot_suspect(ground: Ground) -> None:
     """A person looks at it, and accepts it or not."""
     ground.create()
     shutil.rmtree(ground.path())
@@ -352,14 +335,14 @@ def test_a_directory_that_lost_nearly_everything_makes_the_snapshot_suspect(grou
     assert ground.service.accept(snapshot).state is SnapshotState.GOOD
 
 
-def test_a_copy_outside_the_volume_is_the_same_tree(ground: Any, tmp_path: Path) -> None:
+def test_a_copy_outside_the_volume_is_the_same_tree(ground: Ground, tmp_path: Path) -> None:
     """For whoever wants to look before anything is replaced."""
     snapshot = ground.service.select(ground.create())
     export_snapshot(ground.repository, snapshot, tmp_path / "copy")
     assert describe(tmp_path / "copy/data") == describe(ground.path())
 
 
-def test_a_file_is_read_out_of_a_snapshot_and_two_are_compared(ground: Any) -> None:
+def test_a_file_is_read_out_of_a_snapshot_and_two_are_compared(ground: Ground) -> None:
     """By its first or its second name."""
     first = ground.service.select(ground.create())
     for name in ("data/first-name", "data/second-name"):
@@ -377,7 +360,7 @@ def test_a_file_is_read_out_of_a_snapshot_and_two_are_compared(ground: Any) -> N
     ]
 
 
-def test_every_error_has_a_hint(ground: Any) -> None:
+def test_every_error_has_a_hint(ground: Ground) -> None:
     """Whoever reads it knows what to do."""
     with pytest.raises(AgentError) as caught:
         ground.service.select("nothing")

@@ -6,6 +6,7 @@ import tarfile
 from typing import IO, TYPE_CHECKING, cast
 
 from hostk8s_agent.plan.actions import CreateDirectory
+from hostk8s_agent.snapshot.chunk_files import ChunkFile
 from hostk8s_agent.snapshot.errors import RestoreFailedError, SnapshotUnknownError
 from hostk8s_agent.snapshot.unpacking import iterate_archive, iterate_listing
 from hostk8s_agent.snapshot.writing import write_tree
@@ -68,7 +69,7 @@ def iterate_content(repository: Repository, snapshot: SnapshotManifest, path: st
     wanted = found[1].target or found[1].path
     chunks = iterate_archive(repository, directory)
     with tarfile.open(
-        fileobj=cast("IO[bytes]", _Chunks(chunks)), mode="r|", encoding="utf-8", errors="surrogateescape"
+        fileobj=cast("IO[bytes]", ChunkFile(chunks)), mode="r|", encoding="utf-8", errors="surrogateescape"
     ) as archive:
         for member in archive:
             archive.members.clear()  # type: ignore[attr-defined]  # the library keeps every header
@@ -102,27 +103,6 @@ def diff_snapshots(
         if old is not None:
             for entry in entries.values():
                 yield "removed", _show(old, entry)
-
-
-class _Chunks:
-    """Chunks as the file that `tarfile` wants."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, empty only at the end."""
-        parts, missing = [], size
-        while missing:
-            if not self._rest:
-                self._rest = next(self._chunks, b"")
-                if not self._rest:
-                    break
-            parts.append(self._rest[:missing])
-            self._rest = self._rest[missing:]
-            missing -= len(parts[-1])
-        return b"".join(parts)
 
 
 def _show(directory: DirectoryManifest, entry: Entry) -> str:

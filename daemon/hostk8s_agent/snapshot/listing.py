@@ -81,7 +81,7 @@ def parse_entry(line: bytes) -> Entry:
             tuple(sorted(found.get("attributes", {}).items())),
             found.get("sha256", ""),
         )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no entry of a listing: {line[:80]!r}") from error
     if entry.kind not in KINDS or render_entry(entry) != line:
         raise ValueError(f"no entry of a listing: {line[:80]!r}")

@@ -15,7 +15,7 @@ from hostk8s_agent.volume.errors import (
     VolumeGoneError,
 )
 from hostk8s_agent.volume.helper_applying import apply_actions
-from hostk8s_agent.volume.helper_life import VOLUME_FOLDER, HelperContainer, HelperPlace
+from hostk8s_agent.volume.helper_life import HelperContainer, HelperPlace
 from hostk8s_agent.volume.helper_looking import Look, container_path, observe_path, require_directories
 from hostk8s_agent.volume.mapping import Components, parse_moved_paths, parse_own_path, parse_volume_path
 from hostk8s_agent.volume.tar_members import iterate_checked_members
@@ -116,8 +116,10 @@ class HelperContainerAccess:
         """
         components = parse_volume_path(path)
         with self._open_stream(components) as archive:
-            body = rewrite_members(iterate_checked_members(chunks), "/".join(components))
-            archive.write_tar(VOLUME_FOLDER, body, f"write {path}")
+            # At the root, because the engine refuses relative links that lead above where it extracts.
+            folder = container_path(components).lstrip("/")
+            body = rewrite_members(iterate_checked_members(chunks), folder)
+            archive.write_tar("/", body, f"write {path}")
             require_directories(archive, components)
 
     def move_directory(self, source: str, target: str) -> None:

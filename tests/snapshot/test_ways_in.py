@@ -1,0 +1,43 @@
+"""Snapshots by each of the three ways into a volume, on the real engine."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.snapshot.conftest import Ground, describe, fill
+
+from hostk8s_agent.snapshot.requests import RestoreRequest
+
+if TYPE_CHECKING:
+    from tests.volume.conftest import Place
+
+
+def weaken(tree: dict[str, tuple[object, ...]], kind: str) -> dict[str, tuple[object, ...]]:
+    """What a way in claims to keep: the helper container loses fractions of a second and attributes."""
+    if kind != "helper-container":
+        return tree
+    return {
+        path: (mode, uid, gid, size, int(str(time)) // 10**9, content, first, target)
+        for path, (mode, uid, gid, size, time, content, first, _attributes, target) in tree.items()
+    }
+
+
+def test_what_is_restored_is_what_was_there(place: Place, tmp_path: Path) -> None:
+    """In every field that the way in claims to keep; what it does not is told."""
+    ground = Ground(tmp_path, access=place.access, root=place.root)
+    fill(ground.path(), files=20)
+    before = weaken(describe(ground.path()), place.access.access)
+    snapshot = ground.service.select(ground.create())
+    assert bool(snapshot.directories[0].lost) == (place.access.access == "helper-container")
+    shutil.rmtree(ground.path())
+    ground.path().mkdir()
+    ground.now += timedelta(hours=1)
+    ground.service.restore(RestoreRequest("sample", "latest"))
+    assert weaken(describe(ground.path()), place.access.access) == before
+    assert sorted(path.name for path in place.root.iterdir()) == ["sample"]
+    ground.now += timedelta(hours=1)
+    again = ground.service.select(ground.create())
+    assert again.directories[0].archive == snapshot.directories[0].archive
