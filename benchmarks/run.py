@@ -21,6 +21,7 @@ from measure_recreated import measure_recreated
 from measure_save import measure_direct_save, measure_helper_save
 from measure_scale import measure_scale
 from measure_settled import measure_idle, measure_restart, measure_touched
+from measure_snapshots import measure_snapshots
 from measure_status import measure_status
 from report import render_figure, render_misses, render_results
 from trial import Progress, Sizes, Trial
@@ -56,6 +57,7 @@ MEASUREMENTS = (
     Measurement("idle", measure_idle, lambda sizes: 20 + 0.01 * sizes.stacks + sizes.idle_windows * sizes.idle_seconds),
     Measurement("dashboard", measure_dashboard, lambda sizes: 20 + 0.01 * sizes.stacks + 2 * sizes.rounds),
     Measurement("pages", measure_open_pages, lambda sizes: 30 + 0.01 * sizes.stacks + sizes.idle_seconds),
+    Measurement("snapshots", measure_snapshots, lambda sizes: 160 + 90 * min(5, sizes.rounds)),
     Measurement("status", measure_status, lambda sizes: 35 + 0.01 * sizes.stacks + 1.5 * sizes.rounds),
 )
 
