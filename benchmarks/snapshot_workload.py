@@ -17,7 +17,7 @@ _PAGE_BYTES = 8192
 def make_data(volume: Path, *, share: float = 1.0) -> list[str]:
     """Fill ten directories with 1 GiB in 64 database-like files and 40,000 files of 0.2 to 12 KB; return their names.
 
-    A page is two thirds rows of text, a quarter what does not compress, the rest empty. `share` makes less, for a trial.
+    A page is rows of text, a quarter of it does not compress. `share` makes less, for a trial.
     """
     dice = random.Random(7)
     names = [f"d{number}" for number in range(DIRECTORIES)]

@@ -134,12 +134,9 @@ class Agent:
 
     def start(self) -> None:
         """Start everything. Docker, the cluster and the stacks folder may come before, after or never."""
-        self._recorder.start()
-        self._connections.start()
-        self._watcher.start()
-        self._resync.start()
-        self._usage.start()
-        self.snapshots.start()
+        parts = (self._recorder, self._connections, self._watcher, self._resync, self._usage, self.snapshots)
+        for part in parts:
+            part.start()
 
     def stop(self) -> None:
         """Take no more work, finish what is under way, and let go of everything."""
