@@ -134,8 +134,7 @@ class Agent:
 
     def start(self) -> None:
         """Start everything. Docker, the cluster and the stacks folder may come before, after or never."""
-        parts = (self._recorder, self._connections, self._watcher, self._resync, self._usage, self.snapshots)
-        for part in parts:
+        for part in (self._recorder, self._connections, self._watcher, self._resync, self._usage, self.snapshots):
             part.start()
 
     def stop(self) -> None:

@@ -210,7 +210,7 @@ def open_snapshots(workspace: Workspace, settings: Settings) -> Iterator[Snapsho
         workspace,
         settings,
         records.load_facts(),
-        ConnectionReports(lambda _name, _state: None, lambda _key: None, lambda _name, _value: None),
+        ConnectionReports(lambda _name, _state: None, lambda _key: None, lambda _name, _value: None, lambda: None),
         may_create_volume=False,
     )
     book = ContractBook(workspace, last_good={}, holders={})
