@@ -9,7 +9,7 @@ import { ago, bytes, count, distance } from "./words.js";
 
 const DAY = 86_400_000;
 const STACKS_AT_FIRST = 8;
-const SNAPSHOTS_AT_FIRST = 6;
+const SNAPSHOTS_AT_FIRST = 3;
 const MARKS = { good: "●", unverified: "○", suspect: "▲", damaged: "✗" };
 const STATES = {
   good: "read back whole",
@@ -61,14 +61,13 @@ function showTimeline() {
     refill(view, problemList(), h("p", { class: "empty" }, words));
     return;
   }
-  const stacks = groupByStack(known.snapshots);
-  const protection = new Map((store.frame.snapshots?.directories ?? []).map((one) => [one.stack, []]));
-  for (const one of store.frame.snapshots?.directories ?? []) protection.get(one.stack).push(one);
-  const isSafe = (name) => (protection.get(name) ?? []).every((one) => one.isProtected);
+  const taken = groupByStack(known.snapshots);
+  const protection = groupByStack(store.frame.snapshots?.directories ?? []);
+  const isSafe = (name) => protection.get(name)?.every((one) => one.isProtected) ?? false;
+  const newest = (name) => Date.parse(taken.get(name)?.at(-1).takenAt ?? 0);
   // Worst first: what is not protected, then what has waited longest.
-  const order = [...stacks].sort(
-    ([one, its], [other, others]) =>
-      isSafe(one) - isSafe(other) || Date.parse(its.at(-1).takenAt) - Date.parse(others.at(-1).takenAt),
+  const order = [...new Set([...protection.keys(), ...taken.keys()])].sort(
+    (one, other) => isSafe(one) - isSafe(other) || newest(one) - newest(other),
   );
   const begin = Math.min(Date.parse(known.snapshots[0].takenAt), Date.now() - DAY);
   const shown = showsAll ? order : order.slice(0, STACKS_AT_FIRST);
@@ -85,7 +84,7 @@ function showTimeline() {
     h(
       "ul",
       { class: "timeline" },
-      shown.map(([name, its]) => track(name, its, begin, isSafe(name))),
+      shown.map((name) => track(name, taken.get(name) ?? [], begin, isSafe(name))),
     ),
     h("p", { class: "scale quiet" }, h("span", {}, distance(new Date(begin).toISOString())), h("span", {}, "now")),
     h("p", { class: "legend quiet" }, "● good  ○ not verified  ▲ suspect  ✗ damaged  ★ pinned"),
@@ -108,6 +107,7 @@ function track(name, snapshots, begin, isProtected) {
     line.append(dot);
   }
   const newest = snapshots.at(-1);
+  const words = newest ? [isProtected ? "✓ protected, " : "✗ not protected, ", "newest ", ago(newest.takenAt)] : ["✗ none"];
   return h(
     "li",
     {},
@@ -115,7 +115,7 @@ function track(name, snapshots, begin, isProtected) {
       "span",
       { class: "what" },
       link,
-      h("span", { class: "quiet" }, isProtected ? "✓ " : "✗ not protected, ", "newest ", ago(newest.takenAt)),
+      h("span", { class: "quiet" }, words),
     ),
     line,
   );
@@ -238,8 +238,11 @@ function restorePlan(one, plan) {
   );
 }
 
-function groupByStack(snapshots) {
+function groupByStack(values) {
   const groups = new Map();
-  for (const one of snapshots) groups.set(one.stack, [...(groups.get(one.stack) ?? []), one]);
+  for (const one of values) {
+    if (!groups.has(one.stack)) groups.set(one.stack, []);
+    groups.get(one.stack).push(one);
+  }
   return groups;
 }

@@ -9,6 +9,7 @@ import { store, takeChanges } from "./store.js";
 import { STATES, ago, badge, bytes, count, rank } from "./words.js";
 
 const NEARLY_FULL = 0.9;
+const DRIFT_SHOWN = 5;
 // As many lines as the highest screen has.
 const FIRST_ROWS = 60;
 const rows = new Map();
@@ -125,6 +126,7 @@ class Row {
           key: `reconcile ${stack.name}`,
         }),
       ),
+      driftList(stack),
       snapshotPanel(stack.name),
     );
   }
@@ -174,6 +176,25 @@ function directoryTable(stack) {
       "tbody",
       {},
       stack.directories.map((directory) => directoryRow(directory, volumes.get(directory.name))),
+    ),
+  );
+}
+
+function driftList(stack) {
+  const newest = (stack.drift ?? []).slice(-DRIFT_SHOWN).reverse();
+  if (newest.length === 0) return null;
+  const words = (one) =>
+    one.field === "existence"
+      ? `${one.object} was removed`
+      : `${one.object}: ${one.field} was ${one.observed ?? "absent"}, not ${one.desired}`;
+  return h(
+    "div",
+    { class: "drift" },
+    h("h3", {}, "Changed by somebody, and put back"),
+    h(
+      "ul",
+      { class: "events" },
+      newest.map((one) => h("li", {}, ago(one.at), h("span", {}, words(one), one.manager ? ` (by ${one.manager})` : null))),
     ),
   );
 }
