@@ -6,6 +6,7 @@ that changes a picture.
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -25,15 +26,17 @@ from hostk8s_agent.status.model import (
     AgentInfo,
     AgentStatus,
     ClusterStatus,
+    DirectoryProtection,
     DirectoryStatus,
     DockerStatus,
+    SnapshotsStatus,
     StackStatus,
     VolumeStatus,
     WatchStatus,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs/screenshots"
@@ -64,6 +67,42 @@ class Shown:
     is_claimed: bool = True
 
 
+class PicturedSnapshots:
+    """What snapshots there are: none, until some are added."""
+
+    def __init__(self) -> None:
+        self._snapshots: list[dict[str, Any]] = []
+
+    def add(self, stack: StackStatus, hours: float, state: str = "good", **more: object) -> None:
+        """Have one been taken of the stack, that long before the picture."""
+        size = sum(one.used_bytes or 0 for one in stack.directories)
+        taken = time.strftime("%Y%m%d-%H%M%S", time.gmtime(NOW - hours * 3600))
+        plain = {"name": "", "tags": [], "pinned": False, "reason": "", "bytes": size, "state": state}
+        when = {"takenAt": ago(hours * 3600), "verifiedAt": ago(hours * 3600 - 9) if state == "good" else ""}
+        digest = hashlib.sha256(f"{stack.name} {hours}".encode()).hexdigest()[:8]
+        self._snapshots.append({"id": f"{taken}-{digest}", "stack": stack.name, **plain, **when, **more})
+
+    def status(self) -> SnapshotsStatus:
+        """What status says of them."""
+        by_age = sorted(self._snapshots, key=lambda one: str(one["takenAt"]))
+        good = {one["stack"]: one for one in by_age if one["state"] == "good"}
+        protected = tuple(
+            DirectoryProtection(name, "data", good[name]["takenAt"] > ago(14 * 3600) if name in good else False, 3)
+            for name in sorted({one["stack"] for one in self._snapshots})
+        )
+        return SnapshotsStatus("/home/ada/.local/share/hostk8s-agent/hostk8s-1f0c9a77/snapshots", 0, protected)
+
+    def list(self, stack: str | None) -> dict[str, Any]:
+        """The document of the control API."""
+        del stack
+        size = 38 * GIB if self._snapshots else 0
+        return {"repository": "", "bytes": size, "snapshots": self._snapshots, "problems": []}
+
+    def answer(self, verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Nothing: nobody clicks in a picture."""
+        raise NotImplementedError(f"{verb} {fields}")
+
+
 class PicturedAgent:
     """The agent's place: a real board whose clock is set, and whatever else a picture shows."""
 
@@ -71,6 +110,7 @@ class PicturedAgent:
         self.docker = docker
         self.cluster = cluster
         self.problems: tuple[Problem, ...] = ()
+        self.snapshots = PicturedSnapshots()
         self._time = NOW
         self.board = StatusBoard(clock=lambda: self._time)
 
@@ -94,6 +134,7 @@ class PicturedAgent:
             WatchStatus("inotify", ("/home/ada/hostk8s/software/stacks",), ago(9)),
             self.board.stacks(),
             self.problems,
+            self.snapshots.status(),
         )
 
     @property
@@ -196,6 +237,13 @@ def build_good_agent() -> PicturedAgent:
     agent.show(5 * 3600, *STACKS)
     agent.tell(7400, "drift", "put back: /mnt/pv/airflow/logs had the owner 0:0, not 50000:0", "foundation/airflow")
     agent.tell(1260, "cluster.state", "Connected")
+    for stack in STACKS[:6]:
+        for hours in (2, 8, 14, 20, 26, 50, 74, 98, 146, 194):
+            agent.snapshots.add(stack, hours + len(stack.name) / 10)
+    agent.snapshots.add(STACKS[0], 60, name="before the upgrade", pinned=True)
+    agent.snapshots.add(STACKS[1], 1, "suspect", reason="3 % of what the one before held")
+    for hours in (50, 98, 146):
+        agent.snapshots.add(STACKS[7], hours)
     agent.tell(95, "applied", "hostk8s-web-shop-uploads-pv: 20Gi in place of 10Gi", "web/shop")
     return agent
 

@@ -176,3 +176,35 @@ def test_the_page_works_with_keys_alone_and_on_a_narrow_screen(site: Any, visito
     expect(page.locator("details.stack:visible")).to_have_count(1)
     page.keyboard.press("Escape")
     expect(page.locator("details.stack:visible")).to_have_count(7)
+
+
+def test_snapshots_are_taken_verified_and_restored_by_button(site: Any, visitor: Visitor) -> None:
+    """What a person clicks: one is taken, read back, and brought back after the stack's name was typed."""
+    page = visitor.page
+    site.save("sample")
+    row = visitor.row("sample")
+    shows(row.locator("summary"), "Ready")
+    kept: Path = site.root / "data/pv" / site.prefix / "sample/one/kept"
+    kept.write_text("precious", encoding="utf-8")
+    row.locator("summary").click()
+    shows(row, "hostk8s-agent snapshot create sample")
+    row.get_by_role("button", name="Take a snapshot", exact=True).click()
+    shows(page.locator("#note"), "was taken and read back: good")
+    shows(page.locator("#snapshots"), "1 snapshot")
+    row.get_by_role("button", name="Verify", exact=True).click()
+    shows(page.locator("#note"), "every byte is as it was written")
+
+    kept.write_text("lost", encoding="utf-8")
+    row.get_by_role("button", name="Restore …", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    shows(dialog, f"/mnt/pv/{site.prefix}/sample/one")
+    go = dialog.get_by_role("button", name="Restore", exact=True)
+    expect(go).to_be_disabled()
+    page.keyboard.type("sampl")
+    expect(go).to_be_disabled()
+    assert kept.read_text(encoding="utf-8") == "lost"
+    page.keyboard.type("e")
+    page.keyboard.press("Enter")
+    shows(page.locator("#note"), "What was there before is the snapshot")
+    assert kept.read_text(encoding="utf-8") == "precious"
+    shows(page.locator("#snapshots"), "2 snapshots")
