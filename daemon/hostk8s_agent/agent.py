@@ -87,6 +87,7 @@ class Agent:
             last_good={name: record.contract for name, record in self._remembered.items() if record.contract},
             is_expected=lambda stack: self._watcher.is_expected(stack),  # noqa: PLW0108 - the watcher is made last
             holders=find_holders({name: record.status for name, record in self._remembered.items()}),
+            claim=self._connections.ledger.claim,
         )
         self.lifecycle = build_lifecycle(
             workspace,
@@ -96,7 +97,7 @@ class Agent:
         )
         memory = Memory(self._remembered, find_past_where(facts))
         care = CareSources(self.inventory, self._book, self._connections)
-        self.care = VolumeCare(workspace, care, self._board.record_event)
+        self.care = VolumeCare(workspace, care, self._board.record_event, self._enqueue)
         self._reconciler = StackReconciler(
             workspace,
             self._book,

@@ -20,6 +20,8 @@ from hostk8s_agent.status.model import ClusterStatus, DockerStatus
 from hostk8s_agent.volume.connection import VolumeConnection
 from hostk8s_agent.volume.endpoint import EndpointSources, find_endpoint
 from hostk8s_agent.volume.engine import Engine, ask_runs_node
+from hostk8s_agent.volume.holders import HolderLedger, describe_me
+from hostk8s_agent.volume.link import DockerLink
 from hostk8s_agent.volume.node_mounts import NodeMounts
 from hostk8s_agent.volume.recognising import parse_remembered
 from hostk8s_agent.volume.reference import remove_reference
@@ -93,6 +95,11 @@ class Connections:
             interval_seconds=settings.scan_interval_seconds,
         )
         cluster_name = _find_cluster_name(workspace, settings)
+        self.ledger = HolderLedger(
+            describe_me(workspace.identity, workspace.root, cluster_name),
+            may_write=may_create_volume,
+            on_change=reports.on_wake,
+        )
         self._manifests = ManifestFiles(workspace.root / MANIFESTS_FOLDER)
         self._kubeconfig = find_kubeconfig(
             workspace, os.environ, configured=settings.kubeconfig, cluster_name=cluster_name
@@ -116,6 +123,7 @@ class Connections:
             may_create_volume=may_create_volume,
             remembered=parse_remembered(self._facts.get(FACT_VOLUME, ""), settings.volume_name),
             keeps_volume=settings.keep_volume,
+            ledger=self.ledger,
         )
         self._volume = VolumeConnection(options, sources=sources, on_change=self._on_volume_change)
         self._mounts = NodeMounts(
@@ -263,7 +271,9 @@ class Connections:
 
 
 def release_volume(workspace: Workspace, settings: Settings) -> bool:
-    """Take away what keeps the Docker volume from being removed; return whether anything did. The data stays.
+    """Take away what keeps the Docker volume, and what this workspace holds in it; the data stays.
+
+    Return whether anything kept it.
 
     Raises a `VolumeError` when the engine cannot be asked.
     """
@@ -272,7 +282,17 @@ def release_volume(workspace: Workspace, settings: Settings) -> bool:
     if endpoint is None:
         return False
     with closing(Engine(endpoint)) as engine:
-        return remove_reference(engine, settings.volume_name)
+        was_kept = remove_reference(engine, settings.volume_name)
+        if engine.find_volume(settings.volume_name) is None:
+            return was_kept
+    options = VolumeOptions(
+        settings.volume_name, workspace.root / HOST_DIRECTORY, workspace.identity, cluster_name, may_create_volume=False
+    )
+    ledger = HolderLedger(describe_me(workspace.identity, workspace.root, cluster_name), may_write=True)
+    with closing(DockerLink(endpoint, options, pinned_id="", report_loss=lambda _: None)) as link:
+        if link.access is not None:
+            ledger.release(link.access)
+    return was_kept
 
 
 def _find_cluster_name(workspace: Workspace, settings: Settings) -> str:

@@ -29,7 +29,7 @@ from hostk8s_agent.status.model import (
     VolumeStatus,
     WatchStatus,
 )
-from hostk8s_agent.status.orphans import Orphan, TrashedDirectory
+from hostk8s_agent.status.orphans import Orphan, PathHolder, TrashedDirectory
 from hostk8s_agent.volume.errors import NotInTrashError
 from hostk8s_agent.workspace import Workspace, runtime_folders
 
@@ -134,6 +134,12 @@ class FakeCare:
     def empty_trash(self) -> tuple[TrashedDirectory, ...]:
         deleted, self.trashed = self.trashed, ()
         return deleted
+
+    def holders(self) -> tuple[PathHolder, ...]:
+        return (PathHolder("/home/ada/hostk8s", "pc", "hostk8s", "", is_silent=False, paths=("/mnt/pv/a",)),)
+
+    def take_over(self, path: str) -> tuple[str, ...]:
+        return ("/home/ada/other",) if path == "/mnt/pv/held" else ()
 
     def accept_volume_loss(self) -> bool:
         was_lost, self.is_lost = self.is_lost, False

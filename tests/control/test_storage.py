@@ -45,6 +45,14 @@ def test_what_cannot_be_done_is_said(client: ControlClient, what: str, fields: d
     assert refused.value.code == code
 
 
+def test_holders_are_shown_and_taken_over_from(client: ControlClient) -> None:
+    """Who holds what, and from whom it was taken; nobody when nobody held it."""
+    (holder,) = client.holders()["holders"]
+    assert (holder["workspace"], holder["paths"], holder["isSilent"]) == ("/home/ada/hostk8s", ["/mnt/pv/a"], False)
+    assert client.care_for("volume/take-over", path="/mnt/pv/held") == {"takenFrom": ["/home/ada/other"]}
+    assert client.care_for("volume/take-over", path="/mnt/pv/free") == {"takenFrom": []}
+
+
 def test_a_loss_is_accepted_once(agent: FakeAgent, client: ControlClient) -> None:
     """True when there was one."""
     agent.care.is_lost = True

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.conftest import Site
+
+from hostk8s_agent.control.client import ControlClient
+from hostk8s_agent.workspace import Workspace
+
+
+@pytest.fixture
+def second_site(tmp_path: Path, wait_until: Callable[..., None], real_site: Any) -> Iterator[Site]:
+    """A git worktree beside the first workspace: the same engine and volume, another cluster (here files)."""
+    site = Site(tmp_path / "second", wait_until)
+    for name in ("DOCKER_HOST", "HOSTK8S_AGENT_VOLUME_NAME"):
+        site.environment[name] = real_site.environment[name]
+    yield site
+    assert site.stop() == 0, site.log.read_text(encoding="utf-8")
 
 
 def test_the_old_directory_of_a_changed_path_is_shown_purged_and_brought_back(site: Any) -> None:
@@ -18,7 +34,7 @@ def test_the_old_directory_of_a_changed_path_is_shown_purged_and_brought_back(si
     site.save("sample", path=f"/mnt/pv/{site.prefix}/elsewhere")
 
     def orphans() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(site.run("orphans", "-o", "json").stdout)["orphans"]
+        found: list[dict[str, Any]] = ControlClient(Workspace(site.root.resolve())).orphans()["orphans"]
         return found
 
     site._wait_until(lambda: [one["path"] for one in orphans()] == [path], "the old path is an orphan")
@@ -80,3 +96,28 @@ def test_what_keeps_the_volume_is_taken_away_by_a_person_alone(real_site: Any, d
     assert name in docker_engine.docker("ps", "--all", "--format", "{{.Names}}")
     assert site.run("volume", "--release").returncode == 0
     assert name not in docker_engine.docker("ps", "--all", "--format", "{{.Names}}")
+
+
+@pytest.mark.engine
+@pytest.mark.cluster
+def test_two_workspaces_on_one_volume_do_not_share_a_path(real_site: Any, docker_engine: Any, second_site: Any) -> None:
+    """The second one, with a cluster of its own, is Blocked with the first one's name, and cannot take over from it."""
+    first, second = real_site, second_site
+    first.save("sample")
+    first.start()
+    first.wait_for("sample", "Ready")
+    folder = docker_engine.mountpoint(first.environment["HOSTK8S_AGENT_VOLUME_NAME"])
+    holders = folder / ".hostk8s-agent/holders"
+    first._wait_until(
+        lambda: any(b"/mnt/pv/" in one.read_bytes() for one in holders.glob("*.json")), "the claim is told"
+    )
+    path = f"/mnt/pv/{first.prefix}/sample/one"
+    second.save("sample", path=path, owner="0:0")
+    second.start()
+    second.wait_for("sample", "Blocked")
+    assert second.codes("sample") == ["PathHeldElsewhere"]
+    assert str(first.root) in second.stack("sample")["message"]
+    assert (folder / first.prefix / "sample/one").stat().st_uid == 26
+    refused = second.run("take-over", path)
+    assert (refused.returncode, str(first.root) in refused.stderr) == (2, True)
+    assert path in second.run("volume").stdout

@@ -14,6 +14,7 @@ from hostk8s_agent.plan.observed import ObservedObject
 from hostk8s_agent.reconcile.care import CareSources, VolumeCare
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.inventory import Inventory
+from hostk8s_agent.volume.holders import HolderLedger, describe_me
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
 from hostk8s_agent.workspace import Workspace
 
@@ -39,6 +40,7 @@ class Backends:
         self.access = HostDirectoryAccess(folder)
         self.leading: tuple[ObservedObject, ...] = ()
         self.failure: ClusterError | None = None
+        self.ledger = HolderLedger(describe_me("me", folder, "mine"), may_write=True)
 
     def volume(self) -> HostDirectoryAccess:
         return self.access
@@ -156,6 +158,18 @@ def test_unknown_is_never_unused(ground: Ground) -> None:
     with pytest.raises(AgentError, match="not known") as refused:
         ground.care.purge("/mnt/pv/old/data")
     assert refused.value.code == "PathInUse"
+
+
+def test_what_another_workspace_holds_is_not_purged(ground: Ground, tmp_path: Path) -> None:
+    """Its data may be there by now, although no contract of ours asks for the path."""
+    other = HolderLedger(describe_me("other", tmp_path, "theirs"), may_write=True)
+    other.claim("stack", ["/mnt/pv/old/data/inner"])
+    other.turn(ground.backends.access)
+    ground.backends.ledger.begin(ground.backends.access)
+    with pytest.raises(AgentError, match=f"the workspace {tmp_path} holds it") as refused:
+        ground.care.purge("/mnt/pv/old/data")
+    assert refused.value.code == "PathInUse"
+    assert [one.workspace for one in ground.care.holders()][1:] == [str(tmp_path)]
 
 
 @pytest.mark.parametrize(

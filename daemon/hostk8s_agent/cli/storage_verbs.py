@@ -32,10 +32,17 @@ def register(app: typer.Typer) -> None:
         """,
     )(_purge)
     app.command(
+        "take-over",
+        cls=ExamplesFirst,
+        epilog="""
+        hostk8s-agent take-over /mnt/pv/airflow/logs      from a workspace whose agent has been silent for 5 minutes
+        """,
+    )(_take_over)
+    app.command(
         "volume",
         cls=ExamplesFirst,
         epilog="""
-        hostk8s-agent volume                       which volume, and what keeps it
+        hostk8s-agent volume                       which volume, and which workspaces hold what in it
         hostk8s-agent volume --accept-loss         begin anew with an empty one after status said VolumeLost
         hostk8s-agent volume --release             let go of the volume, before the agent is uninstalled
         """,
@@ -71,6 +78,22 @@ def _purge(
 
         options = PurgeOptions(undoes=undo, empties=empty_trash, is_confirmed=yes, output=output, workspace=workspace)
         return purge(path, options)
+
+    end(verb)
+
+
+def _take_over(
+    *,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A directory, /mnt/pv/...", show_default=False)],
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take a path of the volume from another workspace, whose agent is silent. Exit 1 when nobody else holds it."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli import volume  # noqa: PLC0415 - each verb pays for its own
+
+        return volume.take_over(path, output, workspace)
 
     end(verb)
 

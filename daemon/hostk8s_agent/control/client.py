@@ -91,8 +91,12 @@ class ControlClient:
         """Return `{"trash": [...]}`: what was purged and can be brought back."""
         return self._ask(wire.Request("GET", "/v1/trash"), STORAGE_SECONDS)
 
+    def holders(self) -> Document:
+        """Return `{"holders": [...]}`: the workspaces that hold paths of the volume, the agent's own first."""
+        return self._ask(wire.Request("GET", "/v1/volume/holders"), STATUS_SECONDS)
+
     def care_for(self, what: str, **fields: str) -> Document:
-        """Have something done with the volume: `purge`, `purge/undo`, `purge/empty`, `volume/accept-loss`."""
+        """Have something done with the volume: `purge`, `purge/undo`, `purge/empty`, `volume/...`."""
         return self._ask(wire.Request("POST", f"/v1/{what}", json.dumps(fields).encode()), STORAGE_SECONDS)
 
     def snapshots(self, stack: str | None = None) -> Document:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.status.board import Event
     from hostk8s_agent.status.model import AgentStatus, StackStatus
-    from hostk8s_agent.status.orphans import Orphan, TrashedDirectory
+    from hostk8s_agent.status.orphans import Orphan, PathHolder, TrashedDirectory
 
 
 class ControlledAgent(Protocol):
@@ -90,6 +90,12 @@ class StorageCare(Protocol):
 
     def empty_trash(self) -> tuple[TrashedDirectory, ...]:
         """Delete what is in the trash for good, and return it."""
+
+    def holders(self) -> tuple[PathHolder, ...]:
+        """Return the workspaces that hold paths of the volume, this one first."""
+
+    def take_over(self, path: str) -> tuple[str, ...]:
+        """Take a path from the workspaces that hold it, all of them silent; return where they are."""
 
     def accept_volume_loss(self) -> bool:
         """Begin anew in place of a lost volume; return whether there was a loss."""

@@ -40,6 +40,8 @@ class StorageResources:
             Route("/v1/purge", self._post_purge, methods=["POST"]),
             Route("/v1/purge/undo", self._post_undo, methods=["POST"]),
             Route("/v1/purge/empty", self._post_empty, methods=["POST"]),
+            Route("/v1/volume/holders", self._get_holders),
+            Route("/v1/volume/take-over", self._post_take_over, methods=["POST"]),
             Route("/v1/volume/accept-loss", self._post_accept_loss, methods=["POST"]),
         ]
 
@@ -59,6 +61,13 @@ class StorageResources:
 
     async def _post_empty(self, _request: Request) -> Response:
         return JSONResponse({"deleted": render_json(await self._call(self._agent.care.empty_trash))})
+
+    async def _get_holders(self, _request: Request) -> Response:
+        return JSONResponse({"holders": render_json(await self._call(self._agent.care.holders))})
+
+    async def _post_take_over(self, request: Request) -> Response:
+        path = await _read_path(request)
+        return JSONResponse({"takenFrom": render_json(await self._call(lambda: self._agent.care.take_over(path)))})
 
     async def _post_accept_loss(self, _request: Request) -> Response:
         return JSONResponse({"accepted": await self._call(self._agent.care.accept_volume_loss)})

@@ -17,18 +17,19 @@ from hostk8s_agent.errors import ClusterError, VolumeError
 from hostk8s_agent.reconcile.refusals import NotAnOrphanError, PathInUseError, PathWantedError
 from hostk8s_agent.status.board import render_time
 from hostk8s_agent.status.inventory import InventoryEntry, InventoryKey
-from hostk8s_agent.status.orphans import Orphan, TrashedDirectory
+from hostk8s_agent.status.orphans import Orphan, PathHolder, TrashedDirectory
 from hostk8s_agent.volume.access import TreeSize
 from hostk8s_agent.volume.mapping import parse_volume_path, render_volume_path
 from hostk8s_agent.volume.trash import Trash, TrashItem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from hostk8s_agent.plan.observed import ObservedObject
     from hostk8s_agent.reconcile.contracts import ContractBook
     from hostk8s_agent.reconcile.inventory import Inventory
     from hostk8s_agent.volume.access import VolumeAccess
+    from hostk8s_agent.volume.holders import HolderLedger
     from hostk8s_agent.workspace import Workspace
 
 log = structlog.get_logger()
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 PURGED = "orphan.purged"
 BROUGHT_BACK = "orphan.brought_back"
 TRASH_EMPTIED = "trash.emptied"
+TAKEN_OVER = "volume.taken_over"
 RECOVERY_FAILED = "trash.recovery_failed"
 
 
@@ -50,6 +52,10 @@ class VolumeSource(Protocol):
 
     def accept_volume_loss(self) -> bool:
         """Begin anew in place of a lost volume; return whether there was a loss."""
+
+    @property
+    def ledger(self) -> HolderLedger:
+        """Who holds which path of the volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +75,13 @@ class VolumeCare:
         workspace: Workspace,
         sources: CareSources,
         on_event: Callable[[str, str, str], None],
+        on_taken_over: Callable[[Iterable[str]], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._workspace = workspace
         self._sources = sources
         self._on_event = on_event
+        self._on_taken_over = on_taken_over
         self._clock = clock
         self._lock = threading.Lock()
 
@@ -131,6 +139,33 @@ class VolumeCare:
         """Begin anew in place of a lost volume; return whether there was a loss."""
         return self._sources.backends.accept_volume_loss()
 
+    def take_over(self, path: str) -> tuple[str, ...]:
+        """Take a path from the workspaces that hold it, all of them silent; return where they are.
+
+        Raises `HolderAliveError`.
+        """
+        clean = _require_path(path)
+        former = tuple(holder.workspace for holder in self._sources.backends.ledger.take_over(clean))
+        if former:
+            self._on_event(TAKEN_OVER, f"{clean} was taken over from {', '.join(former)}", "")
+            self._on_taken_over(sorted({stack for stack, _ in self._claims(clean)}))
+        return former
+
+    def holders(self) -> tuple[PathHolder, ...]:
+        """Return the workspaces that hold paths of the volume, this one first."""
+        now = self._clock()
+        return tuple(
+            PathHolder(
+                workspace=one.workspace,
+                machine=one.machine,
+                cluster=one.cluster,
+                heartbeat_at=render_time(one.heartbeat_at) if one.heartbeat_at else "",
+                is_silent=bool(index) and one.is_silent(now),
+                paths=tuple(sorted(one.paths)),
+            )
+            for index, one in enumerate(self._sources.backends.ledger.holders())
+        )
+
     def begin_recovery(self) -> None:
         """Put right, in a thread of its own, what a crash has left half done in the trash."""
         threading.Thread(target=self.recover, name="trash-recovery", daemon=True).start()
@@ -177,6 +212,8 @@ class VolumeCare:
         inside = [claimed for _, claimed in self._claims(path) if is_inside(claimed, path)]
         if inside:
             return f"{inside[0]} in it is asked for"
+        if (holder := self._sources.backends.ledger.find_holder(path)) is not None:
+            return f"the workspace {holder.workspace} holds it in this volume"
         try:
             leading = self._sources.backends.volumes_at(path)
         except ClusterError as error:

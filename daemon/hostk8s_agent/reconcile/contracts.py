@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.workspace import Workspace
 
+    ClaimPaths = Callable[[str, Iterable[str]], Mapping[str, Problem]]
+
 # An editor that truncates and rewrites in place lets a reader see half a file (field notes: VS Code).
 SETTLE_SECONDS = 0.3
 
@@ -52,16 +54,19 @@ class ContractBook:
         last_good: Mapping[str, bytes],
         holders: Mapping[str, str],
         is_expected: Callable[[str], bool] = lambda _stack: False,
+        claim: ClaimPaths = lambda _stack, _paths: {},
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin with the contracts in force at the last stop (`last_good`) and who held what (`holders`).
 
         `is_expected` says whether the watch still takes a stack's contract to be there: a file that is not there
         at this instant (an editor is saving it, the stacks folder is being replaced) is gone only when it agrees.
+        `claim` claims just these paths of the volume for a stack, and returns those that another workspace holds.
         """
         self._workspace = workspace
         self._clock = clock
         self._is_expected = is_expected
+        self._claim = claim
         self._lock = threading.Lock()
         self._index = ClaimIndex(holders)
         self._good: dict[str, tuple[bytes, Contract]] = {}
@@ -74,6 +79,7 @@ class ContractBook:
         loaded = self.read(stack)
         with self._lock:
             if loaded.is_absent:
+                self._claim(stack, ())
                 self._put_in_force(stack, None)
                 return loaded, self._index.remove(stack)
             known = self._good.get(stack)
@@ -106,6 +112,19 @@ class ContractBook:
         """The conflicts that the stack has a part in."""
         with self._lock:
             return self._index.conflicts_of(stack)
+
+    def lost_claims(self, stack: str) -> dict[str, Problem]:
+        """Return the names of the stack's directories that others hold, each with the problem that says who.
+
+        The stack's paths are claimed in the volume by this, where other workspaces see them.
+        """
+        with self._lock:
+            conflicts = self._index.conflicts_of(stack)
+            good = self._good.get(stack)
+        directories = good[1].directories if good is not None else ()
+        elsewhere = self._claim(stack, [one.path for one in directories])
+        lost = {one.name: elsewhere[one.path] for one in directories if one.path in elsewhere}
+        return lost | {one.directory: one.problem for one in conflicts if one.is_blocked}
 
     def find_claims(self, path: str) -> tuple[tuple[str, str], ...]:
         """Return the stack and path of each directory in force that is at a path, in it, or around it."""

@@ -209,7 +209,7 @@ class StackReconciler:
         conflicts = self._book.conflicts_of(desired.stack)
         return Constraints(
             living_workspaces=frozenset(filter(_is_living_workspace, find_other_workspaces(desired, observed))),
-            lost_conflicts={one.directory: one.problem for one in conflicts if one.is_blocked},
+            lost_conflicts=self._book.lost_claims(desired.stack),
             informed=(
                 *(one.problem for one in conflicts if not one.is_blocked),
                 *explain_reservations(observed, self._backends.cluster),

@@ -37,3 +37,18 @@ class TrashedDirectory:
     purged_at: str
     size_bytes: int | None
     entries: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PathHolder:
+    """A workspace that holds paths of the volume; `heartbeat_at` is when its agent last said so.
+
+    `is_silent` says that it has not been heard of for five minutes: then what it holds can be taken over.
+    """
+
+    workspace: str
+    machine: str
+    cluster: str
+    heartbeat_at: str
+    is_silent: bool
+    paths: tuple[str, ...]

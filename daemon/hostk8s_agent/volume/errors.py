@@ -9,6 +9,7 @@ VolumeError
 ├── ContextUnknownError       the chosen Docker context does not exist or is broken
 ├── VolumeGoneError           the volume was removed, or is another one now          retryable
 ├── VolumeLostError           the volume that held the workspace's data is gone      retryable
+├── HolderAliveError          another workspace holds the path, and its agent lives
 ├── AccessImpossibleError     the way in that the settings force cannot be used
 ├── HelperGoneError           the helper container was removed by someone            retryable
 ├── AccessClosedError         the way in was given up meanwhile                      retryable
@@ -83,6 +84,12 @@ class VolumeLostError(VolumeError):
 
     code = "VolumeLost"
     retryable = True
+
+
+class HolderAliveError(VolumeError):
+    """Another workspace holds the path, and its agent was heard of not long ago."""
+
+    code = "HolderAlive"
 
 
 class AccessImpossibleError(VolumeError):

@@ -60,6 +60,8 @@ class DockerLink:
             self.remembered: RememberedVolume = recognise(
                 self.access, self._describe_volume(), options.remembered, may_write=options.may_create_volume
             )
+            if options.ledger is not None:
+                options.ledger.begin(self.access)
             self._reference = self._open_reference()
         except BaseException:
             self.abandon()
@@ -81,6 +83,8 @@ class DockerLink:
             self.access.verify_root()
         if self._reference is not None:
             self._reference.ensure(improves=identifies)
+        if self._options.ledger is not None and self.access is not None:
+            self._options.ledger.turn(self.access)
 
     def require_same_volume(self) -> None:
         """Raise unless the pinned engine answers and has the volume that it had."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.volume.access import AccessKind
+    from hostk8s_agent.volume.holders import HolderLedger
     from hostk8s_agent.volume.recognising import RememberedVolume
 
 ConnectionState = Literal["Connecting", "Connected", "Unreachable", "Refused", "VolumeLost", "Absent"]
@@ -57,7 +58,7 @@ class VolumeOptions:
     Docker before, is False. `may_create_volume` False is for commands that only look:
     a missing volume is a problem then. `remembered` is the volume that this workspace used, None when it used none:
     another one in its place is a loss. `keeps_volume` says whether a container refers to the volume, so that the
-    engine does not let go of it.
+    engine does not let go of it. `ledger` is told each way in that opens, and has its turn at each check.
     """
 
     volume_name: str
@@ -70,6 +71,7 @@ class VolumeOptions:
     may_create_volume: bool = True
     remembered: RememberedVolume | None = None
     keeps_volume: bool = False
+    ledger: HolderLedger | None = None
 
 
 @dataclass(frozen=True, slots=True)
