@@ -15,8 +15,11 @@ import typer
 from hostk8s_agent import __version__
 from hostk8s_agent.cli import (
     cluster_verbs,
+    completion_verbs,
     dashboard_verbs,
+    doctor_verbs,
     events_verbs,
+    explain_verbs,
     service_verbs,
     settings_verbs,
     snapshot_verbs,
@@ -28,6 +31,7 @@ from hostk8s_agent.cli.declaring import (
     ExamplesFirstGroup,
     OutputOption,
     StackArgument,
+    StatusFormatOption,
     TimeoutOption,
     WorkspaceOption,
     end,
@@ -102,6 +106,8 @@ def _run(
     hostk8s-agent status                       everything, worst first
     hostk8s-agent status foundation/airflow    all of one stack
     hostk8s-agent status --watch               drawn anew whenever it changes
+    hostk8s-agent status -o wide               with each contract's file and last run
+    hostk8s-agent status -o name | xargs -n1 hostk8s-agent plan
     hostk8s-agent status -o json | jq '.stacks[] | select(.state != "Ready")'
     """,
 )
@@ -109,7 +115,7 @@ def _status(
     *,
     stack: StackArgument = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it until Ctrl-C.")] = False,
-    output: OutputOption = "table",
+    output: StatusFormatOption = "table",
     workspace: WorkspaceOption = None,
 ) -> None:
     """Show what is true. Exit 0 when all is Ready, 1 when something is not, 3 when no agent runs."""
@@ -223,11 +229,15 @@ dashboard_verbs.register(app)
 storage_verbs.register(app)
 snapshot_verbs.register(app)
 events_verbs.register(app)
+completion_verbs.register(app)
+explain_verbs.register(app)
+doctor_verbs.register(app)
 settings_verbs.register(app)
 service_verbs.register(app)
 
 
 def run_app() -> NoReturn:
     """Read the command line, do what it says and end the process."""
+    completion_verbs.enable_completion()
     app(prog_name=PROGRAM)
     sys.exit(ExitCode.OK)

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hostk8s_agent.cli.guarding import run_guarded
-from hostk8s_agent.cli.output import OutputFormat
+from hostk8s_agent.cli.output import OutputFormat, StatusFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,13 +48,27 @@ def _write_examples(examples: str | None, formatter: Any) -> None:  # noqa: ANN4
     formatter.write("\n")
 
 
+def complete_stack_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the stacks that begin as typed, for a shell. Silent: an error would stand in the middle of a line."""
+    from hostk8s_agent.cli.completion import list_stack_names  # noqa: PLC0415 - for a shell alone
+
+    return [name for name in list_stack_names(context.params.get("workspace")) if name.startswith(incomplete)]
+
+
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option("--workspace", metavar="DIR", help="The HostK8s checkout. Unset: found upwards from here."),
 ]
 OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="How data is shown.")]
+StatusFormatOption = Annotated[StatusFormat, typer.Option("--output", "-o", help="How data is shown.")]
 StackArgument = Annotated[
-    str | None, typer.Argument(metavar="STACK", help="A stack, slashes included. Unset: all.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="STACK",
+        help="A stack, slashes included. Unset: all.",
+        show_default=False,
+        autocompletion=complete_stack_names,
+    ),
 ]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, max=3600, help="How long to wait at most.")

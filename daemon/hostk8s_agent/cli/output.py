@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
 OutputFormat = Literal["table", "json", "yaml"]
+StatusFormat = Literal["table", "wide", "json", "yaml", "name"]
 Color = Literal["red", "green", "yellow", "dim", "bold"]
 
 _SGR: dict[Color, str] = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}

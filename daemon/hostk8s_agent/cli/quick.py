@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
-from hostk8s_agent.cli.output import OutputFormat
+from hostk8s_agent.cli.output import StatusFormat
 from hostk8s_agent.cli.status import StatusOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FORMATS = frozenset(get_args(OutputFormat))
+_FORMATS = frozenset(get_args(StatusFormat))
 
 
 def parse_quick_status(arguments: Sequence[str]) -> StatusOptions | None:
@@ -26,7 +26,7 @@ def parse_quick_status(arguments: Sequence[str]) -> StatusOptions | None:
     if not arguments or arguments[0] != "status":
         return None
     stack: str | None = None
-    output: OutputFormat = "table"
+    output: StatusFormat = "table"
     workspace: Path | None = None
     is_watching = False
     words = iter(arguments[1:])
@@ -38,7 +38,7 @@ def parse_quick_status(arguments: Sequence[str]) -> StatusOptions | None:
             value = attached if name != word else next(words, "")
             if value not in _FORMATS:
                 return None
-            output = cast("OutputFormat", value)
+            output = cast("StatusFormat", value)
         elif name == "--workspace":
             value = attached if name != word else next(words, "")
             if not value or value.startswith("-"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hostk8s_agent.cli.output import OutputFormat, find_screen, say, write, write_document
+from hostk8s_agent.cli.output import StatusFormat, escape_controls, find_screen, say, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace, find_status_code
 from hostk8s_agent.cli.status_page import render_stack_page, render_status_page
 from hostk8s_agent.control.client import ControlClient
@@ -27,7 +27,7 @@ class StatusOptions:
     """What was asked of `status`. None for `stack` means all, for `workspace` the one upwards from here."""
 
     stack: str | None = None
-    output: OutputFormat = "table"
+    output: StatusFormat = "table"
     workspace: Path | None = None
     is_watching: bool = False
 
@@ -40,10 +40,10 @@ def show_status(options: StatusOptions) -> ExitCode:
 
         return watch_status(workspace, options)
     document = load_status(workspace, options.stack)
-    if options.output == "table":
-        write("\n".join(render_page(document, options.stack, find_screen())))
-    else:
+    if options.output == "json" or options.output == "yaml":  # noqa: PLR1714 - mypy narrows this one
         write_document(document, options.output)
+    elif lines := render_page(document, options, find_screen()):
+        write("\n".join(lines))
     return find_status_code(document)
 
 
@@ -63,6 +63,10 @@ def load_status(workspace: Workspace, stack: str | None) -> dict[str, Any]:
         return document
 
 
-def render_page(document: dict[str, Any], stack: str | None, screen: Screen) -> list[str]:
-    """Return the lines for people: of one stack when one was asked for, else of everything."""
-    return render_status_page(document, screen) if stack is None else render_stack_page(document, screen)
+def render_page(document: dict[str, Any], options: StatusOptions, screen: Screen) -> list[str]:
+    """Return the lines for people: of one stack when one was asked for, else of everything; or the names alone."""
+    if options.output == "name":
+        return [escape_controls(stack["name"]) for stack in document["stacks"]]
+    if options.stack is not None:
+        return render_stack_page(document, screen)
+    return render_status_page(document, screen, is_wide=options.output == "wide")

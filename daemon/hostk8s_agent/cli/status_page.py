@@ -28,12 +28,13 @@ _SYMBOLS = {"Blocked": "✗", "Invalid": "✗", "Pending": "…", "Removing": "-
 _GOOD_STATES = frozenset({"Running", "Connected", "Absent"})
 
 
-def render_status_page(document: Document, screen: Screen) -> list[str]:
+def render_status_page(document: Document, screen: Screen, *, is_wide: bool = False) -> list[str]:
     """Return the lines of the whole status: what is connected, a row for each stack, then the problems."""
     lines = list(_render_head(document, screen))
     stacks = sorted(document["stacks"], key=_rank)
     lines.append("")
-    lines += _render_stacks(stacks, screen) or ["No stack has a contract: software/stacks/<stack>/hostk8s.storage.yaml"]
+    rows = _render_stacks(stacks, screen, is_wide=is_wide)
+    lines += rows or ["No stack has a contract: software/stacks/<stack>/hostk8s.storage.yaml"]
     problems = [*document["problems"], *(problem for stack in stacks for problem in stack["problems"])]
     lines += _render_problems(problems, screen)
     return lines
@@ -115,9 +116,14 @@ def _render_head(document: Document, screen: Screen) -> Iterator[str]:
     yield _field("Watch", ", ".join(filter(None, [watch["backend"], *watch["roots"], scanned])), screen)
 
 
-def _render_stacks(stacks: Sequence[Document], screen: Screen) -> list[str]:
-    headers = ("STACK", "STATE", "DIRECTORIES", "VOLUMES", "CLAIMS", "MESSAGE")
-    return render_table(headers, [_render_stack(stack, screen) for stack in stacks], screen)
+def _render_stacks(stacks: Sequence[Document], screen: Screen, *, is_wide: bool) -> list[str]:
+    headers = ["STACK", "STATE", "DIRECTORIES", "VOLUMES", "CLAIMS", "MESSAGE"]
+    rows = [_render_stack(stack, screen) for stack in stacks]
+    if is_wide:
+        headers[-1:-1] = ["RECONCILED", "CONTRACT"]
+        for stack, row in zip(stacks, rows, strict=True):
+            row[-1:-1] = [Cell(stack["lastReconciledAt"] or "not yet"), Cell(stack["file"])]
+    return render_table(headers, rows, screen)
 
 
 def _render_stack(stack: Document, screen: Screen) -> list[Cell]:

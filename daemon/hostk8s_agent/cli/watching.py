@@ -108,9 +108,9 @@ class _View:
             write("---")
             write_document(document, "yaml")
         elif self._screen.is_terminal:
-            self._draw(render_page(document, self._options.stack, self._screen))
+            self._draw(render_page(document, self._options, self._screen))
         else:
-            write("\n".join((*render_page(document, self._options.stack, self._screen), "")))
+            write("\n".join((*render_page(document, self._options, self._screen), "")))
         sys.stdout.flush()
 
     def leave(self) -> None:

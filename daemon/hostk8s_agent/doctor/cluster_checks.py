@@ -1,0 +1,115 @@
+"""The cluster: kubeconfig, API server, and each permission that the agent uses."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hostk8s_agent.cluster.errors import ClusterForbiddenError
+from hostk8s_agent.cluster.kubeconfig import find_kubeconfig, load_kubeconfig
+from hostk8s_agent.cluster.requests import JSON, ClusterClient, Request, RequestCounter
+from hostk8s_agent.cluster.session import get_cluster_uid, get_server_version
+from hostk8s_agent.doctor.findings import Finding, fail, ok, warn
+from hostk8s_agent.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hostk8s_agent.doctor.circumstances import Circumstances
+
+# The oldest that the tests run on.
+MIN_VERSION = (1, 20)
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 10.0
+
+# What the agent asks for: group, resource, verbs. Server-side apply is a patch, and a create where there is none.
+PERMISSIONS = (
+    ("", "persistentvolumes", ("get", "list", "watch", "create", "patch", "delete")),
+    ("storage.k8s.io", "storageclasses", ("get", "list", "watch", "create", "patch", "delete")),
+    ("", "persistentvolumeclaims", ("list", "watch")),
+    ("", "namespaces", ("get",)),
+)
+
+
+def check_cluster(found: Circumstances) -> Iterator[Finding]:
+    """Give what is found of the cluster; no more once something is missing that the rest needs."""
+    source = find_kubeconfig(
+        found.workspace, os.environ, configured=found.settings.kubeconfig, cluster_name=found.cluster_name
+    )
+    try:
+        kubeconfig = load_kubeconfig(source)
+    except ClusterError as error:
+        if source.origin == "workspace default" and not source.paths[0].exists():
+            yield warn("kubeconfig", "no cluster: data/manifests/ stands in for it", "make start")
+        else:
+            yield fail("kubeconfig", error.message, error.hint)
+        return
+    yield ok("kubeconfig", f"{kubeconfig.path}, context {kubeconfig.context}")
+    # For this verb alone: it costs a quarter of a second.
+    from hostk8s_agent.cluster.client import ApiServerClient  # noqa: PLC0415
+    from hostk8s_agent.cluster.credentials import load_credentials  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="hostk8s-agent-doctor-") as scratch:
+        try:
+            client = ApiServerClient(
+                load_credentials(kubeconfig, Path(scratch) / "credentials"),
+                RequestCounter(),
+                connect_timeout_seconds=CONNECT_SECONDS,
+                read_timeout_seconds=READ_SECONDS,
+            )
+        except ClusterError as error:
+            yield fail("API server", error.message, error.hint)
+            return
+        try:
+            yield from _check_server(client, found)
+        except ClusterError as error:
+            yield fail("API server", error.message, error.hint)
+        finally:
+            client.close()
+
+
+def _check_server(client: ClusterClient, found: Circumstances) -> Iterator[Finding]:
+    version = get_server_version(client)
+    yield _check_identity(client, found)
+    parts = version.removeprefix("v").split(".")[:2]
+    if all(part.isdecimal() for part in parts) and tuple(map(int, parts)) < MIN_VERSION:
+        yield warn("API version", f"{version} is older than anything tested", "make clean && make start")
+    else:
+        yield ok("API version", version or "not told")
+    denied = [
+        f"{verb} {resource}"
+        for group, resource, verbs in PERMISSIONS
+        for verb in verbs
+        if not _may(client, group, resource, verb)
+    ]
+    if denied:
+        yield fail("permissions", f"you may not {', '.join(denied)}", "use the admin kubeconfig that Kind has written")
+    else:
+        yield ok("permissions", "all that the agent asks for")
+
+
+def _check_identity(client: ClusterClient, found: Circumstances) -> Finding:
+    used = found.status["cluster"]["uid"] if found.status else ""
+    try:
+        uid = get_cluster_uid(client)
+    except ClusterForbiddenError:
+        # What exactly is denied is told by the permissions.
+        return ok("API server", "answers")
+    if used and used != uid:
+        return fail("API server", "the agent is connected to another cluster", "hostk8s-agent service install")
+    return ok("API server", "answers")
+
+
+def _may(client: ClusterClient, group: str, resource: str, verb: str) -> bool:
+    """Ask the API server whether we may (SelfSubjectAccessReview)."""
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"group": group, "resource": resource, "verb": verb}},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    answer = client.send(Request("create", path, f"ask whether we may {verb} {resource}", body=body, content_type=JSON))
+    status = answer.get("status")
+    return isinstance(status, dict) and status.get("allowed") is True

@@ -1,0 +1,88 @@
+"""`explain`, the other shapes of `status`, completion by a real shell, and the plugin of kubectl."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("server")
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("stack", "foundation/airflow"), 0, ("stack foundation/airflow is Ready", "edit software/stacks/")),
+        (("stack", "sample"), 1, ("is Blocked", "because the path /mnt/pv/airflow/logs is", "choose another path")),
+        (("directory", "/mnt/pv/airflow/logs"), 0, ("asks for it as logs: owner 50000:0", "data in it stays")),
+        (("directory", "foundation/airflow/logs"), 0, ("directory /mnt/pv/airflow/logs is Ready",)),
+        (("pv", "hostk8s-foundation-airflow-logs-pv"), 0, ("Ready, Bound", "airflow/airflow-logs holds it")),
+        (("pv", "hostk8s-sample-logs-pv"), 1, ("is Pending, not in the cluster", "choose another path")),
+        (("pvc", "airflow/airflow-logs"), 0, ("is Bound", "hostk8s-foundation-airflow-logs-pv")),
+        (("pvc", "airflow/other"), 1, ("held by no volume", "kubectl describe pvc --namespace airflow other")),
+        (("pv", "hostk8s-sample-log-pv"), 2, ("there is no pv", "hostk8s-sample-logs-pv")),
+    ],
+)
+def test_it_says_why_and_what_would_change_it(
+    run: Callable[..., Any], arguments: tuple[str, ...], code: int, words: tuple[str, ...]
+) -> None:
+    """In words, of what the agent tells; the exit code says whether it is well."""
+    done = run("explain", *arguments)
+    assert done.code == code
+    assert all(one in done.out + done.err for one in words), done.out + done.err
+
+
+def test_the_explanation_as_data(run: Callable[..., Any]) -> None:
+    """Keys that a script can rely on."""
+    document = json.loads(run("explain", "stack", "sample", "-o", "json").out)
+    assert list(document) == ["kind", "name", "state", "because", "toChange", "isWell"]
+
+
+def test_status_as_names_and_wide(run: Callable[..., Any]) -> None:
+    """Names for xargs, nothing else; wide with the contract's file."""
+    assert set(run("status", "-o", "name").out.split()) == {"foundation/airflow", "sample"}
+    wide = run("status", "-o", "wide").out
+    assert "CONTRACT" in wide
+    assert "software/stacks/sample/hostk8s.storage.yaml" in wide
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_its_script(run: Callable[..., Any], shell: str) -> None:
+    """Which names the program and its variable."""
+    done = run("completion", shell)
+    assert (done.code, done.err) == (0, "")
+    assert "_HOSTK8S_AGENT_COMPLETE" in done.out
+
+
+def test_bash_completes_names_of_stacks(run: Callable[..., Any], workspace: Any, tmp_path: Path) -> None:
+    """A real bash, with the script sourced and the words as it has them when Tab is pressed."""
+    script = tmp_path / "completion.bash"
+    script.write_text(run("completion", "bash").out, encoding="utf-8")
+    asked = (
+        f"source {script}; COMP_WORDS=(hostk8s-agent status foun); COMP_CWORD=2; "
+        "$(complete -p hostk8s-agent | sed 's/.*-F \\([^ ]*\\).*/\\1/') hostk8s-agent; "
+        "printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    done = subprocess.run(
+        ["bash", "-c", asked],
+        cwd=workspace.root,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["foundation/airflow"]
+
+
+def test_the_plugin_of_kubectl_is_the_same_program() -> None:
+    """Kubectl finds `kubectl-hostk8s` on the PATH and hands it the words."""
+    done = subprocess.run([BIN / "kubectl-hostk8s", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("hostk8s-agent ")
