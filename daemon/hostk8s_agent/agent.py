@@ -119,6 +119,7 @@ class Agent:
             self._reconciler.reconcile, workers=settings.workers, on_run=self._metrics.reconciles.run_ended
         )
         self.snapshots = AgentSnapshots(workspace, settings, self._book, self._connections, self._board)
+        self.snapshots.service.on_created.append(self._metrics.snapshots.created)
         self._usage = UsageMeter(self._board, self._connections.volume)
         self._watcher = ContractWatcher(
             workspace.stacks_root,

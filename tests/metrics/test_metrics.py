@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,12 +14,15 @@ from hostk8s_agent.metrics.collecting import Sources
 from hostk8s_agent.metrics.exposition import AgentMetrics
 from hostk8s_agent.plan.actions import ApplyObject, ChangeDirectory, CreateDirectory, Drift, Plan
 from hostk8s_agent.plan.desired import ObjectKey
+from hostk8s_agent.snapshot.model import SnapshotManifest
 from hostk8s_agent.status.model import (
     AgentInfo,
     AgentStatus,
     ClusterStatus,
+    DirectoryProtection,
     DirectoryStatus,
     DockerStatus,
+    SnapshotsStatus,
     StackStatus,
     WatchStatus,
 )
@@ -44,7 +48,24 @@ STATUS = AgentStatus(
         ),
     ),
 )
+SNAPSHOTS = SnapshotsStatus(
+    "/snapshots",
+    700,
+    (
+        DirectoryProtection(
+            "sample",
+            "data",
+            is_protected=True,
+            snapshots=3,
+            last_good_at="2025-01-31T06:00:00.000Z",
+            last_verified_at="2025-01-31T06:00:04.000Z",
+            next_due_at="2025-01-31T12:00:00.000Z",
+        ),
+        DirectoryProtection("sample", "logs", is_protected=False, snapshots=0),
+    ),
+)
 DRIFT = Drift("owner", "1:1", "0:0")
+SNAPSHOT = SnapshotManifest("20250131-060000-00000000", "sample", datetime(2025, 1, 31, 6, tzinfo=UTC), (), "", "")
 PLAN = Plan(
     "sample",
     directories=(
@@ -56,7 +77,8 @@ PLAN = Plan(
 
 
 def build_metrics(status: AgentStatus = STATUS) -> AgentMetrics:
-    """The metrics of an agent that is as `status` says."""
+    """The metrics of an agent that is as `status` says, with its snapshots."""
+    status = replace(status, snapshots=SNAPSHOTS)
     return AgentMetrics(Sources(lambda: status, lambda: 3, lambda: {("watch", "200"): 4, ("get", "none"): 1}))
 
 
@@ -90,6 +112,26 @@ def test_what_happened_is_counted() -> None:
         "hostk8s_apply_failures_total code=DiskFull": 1,
     }
     assert {name: found[name] for name in expected} == expected
+
+
+def test_snapshots_are_counted_and_dated() -> None:
+    """How many, how large, how long, and of each directory when the last good one was; none of a directory without."""
+    metrics = build_metrics()
+    metrics.snapshots.created(SNAPSHOT)
+    found = read(metrics)
+    expected = {
+        "hostk8s_snapshots_taken_total state=unverified": 1,
+        "hostk8s_snapshot_duration_seconds_count": 1,
+        "hostk8s_snapshot_content_bytes_total": 0,
+        "hostk8s_snapshot_repository_bytes": 700,
+        "hostk8s_snapshot_protected directory=data stack=sample": 1,
+        "hostk8s_snapshot_protected directory=logs stack=sample": 0,
+        "hostk8s_snapshot_last_good_timestamp_seconds directory=data stack=sample": 1738303200,
+        "hostk8s_snapshot_last_verified_timestamp_seconds directory=data stack=sample": 1738303204,
+        "hostk8s_snapshot_next_due_timestamp_seconds directory=data stack=sample": 1738324800,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert "hostk8s_snapshot_last_good_timestamp_seconds directory=logs stack=sample" not in found
 
 
 def test_what_is_true_is_read_off_the_status() -> None:
@@ -127,6 +169,7 @@ def test_the_page_has_every_metric_with_its_type_and_labels() -> None:
     metrics = build_metrics()
     metrics.reconciles.planned(PLAN)
     metrics.reconciles.apply_failed("DiskFull")
+    metrics.snapshots.created(SNAPSHOT)
     real = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
         if not family.name.startswith("hostk8s_"):

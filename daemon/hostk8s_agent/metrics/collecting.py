@@ -50,6 +50,7 @@ class AgentCollector(Collector):
         yield from _collect_connections(status)
         yield from self._collect_requests()
         yield from _collect_directories(status)
+        yield from _collect_snapshots(status)
 
     def _collect_requests(self) -> Iterator[Metric]:
         counts = self._sources.request_counts()
@@ -99,6 +100,28 @@ def _collect_directories(status: AgentStatus) -> Iterator[Metric]:
         ["stack", "directory"],
         {names: one.used_bytes for names, one in directories.items() if one.used_bytes is not None},
     )
+
+
+def _collect_snapshots(status: AgentStatus) -> Iterator[Metric]:
+    kept = status.snapshots
+    size: dict[Labels, float] = {(): kept.bytes} if kept.repository else {}
+    yield _family("hostk8s_snapshot_repository_bytes", "What all snapshots take where they are kept.", [], size)
+    labels = ["stack", "directory"]
+    of = {(one.stack, one.directory): one for one in kept.directories}
+    yield _family(
+        "hostk8s_snapshot_protected",
+        "Whether the directory's newest good snapshot is young enough for its schedule.",
+        labels,
+        {names: int(one.is_protected) for names, one in of.items()},
+    )
+    for name, words, times in (
+        ("last_good", "When the newest good snapshot was taken.", [one.last_good_at for one in of.values()]),
+        ("last_verified", "When one was last read back whole.", [one.last_verified_at for one in of.values()]),
+        ("next_due", "When the next one is due.", [one.next_due_at for one in of.values()]),
+    ):
+        moments = zip(of, times, strict=True)
+        known: dict[Labels, float] = {names: datetime.fromisoformat(at).timestamp() for names, at in moments if at}
+        yield _family(f"hostk8s_snapshot_{name}_timestamp_seconds", words, labels, known)
 
 
 def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:

@@ -1,7 +1,8 @@
-"""Counts of what happens: runs, what they planned, and what failed."""
+"""Counts of what happens: runs, what they planned, and what failed; snapshots that were taken."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
@@ -9,14 +10,19 @@ from prometheus_client import Counter, Histogram
 from hostk8s_agent.plan.actions import CreateDirectory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client import CollectorRegistry
 
     from hostk8s_agent.plan.actions import Plan
+    from hostk8s_agent.snapshot.model import SnapshotManifest
 
 # A run takes 3 ms with nothing to do and some 15 ms with a save; what takes seconds waits for someone.
 DURATION_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # A contract has a handful of directories, with two objects each.
 ACTION_BUCKETS = (0, 1, 2, 3, 5, 10, 20, 50, 100)
+# A small directory takes a second, a hundred gigabytes take minutes.
+SNAPSHOT_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0)
 
 
 class ReconcileMeter:
@@ -67,3 +73,29 @@ class ReconcileMeter:
     def apply_failed(self, code: str) -> None:
         """Count an action that was tried and failed."""
         self._failures.labels(code).inc()
+
+
+class SnapshotMeter:
+    """Told by the snapshot service of each new snapshot."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._taken = Counter(
+            "hostk8s_snapshots_taken",
+            "Snapshots that were taken, by what is known of them.",
+            ["state"],
+            registry=registry,
+        )
+        self._durations = Histogram(
+            "hostk8s_snapshot_duration_seconds",
+            "From the moment that a snapshot is of until it was read back.",
+            buckets=SNAPSHOT_BUCKETS,
+            registry=registry,
+        )
+        self._bytes = Counter("hostk8s_snapshot_content_bytes", "The content of what was taken.", registry=registry)
+
+    def created(self, snapshot: SnapshotManifest) -> None:
+        """Count a snapshot."""
+        self._taken.labels(snapshot.state.value).inc()
+        self._durations.observe(max(0.0, (self._clock() - snapshot.taken_at).total_seconds()))
+        self._bytes.inc(snapshot.byte_count)
