@@ -25,3 +25,4 @@ cluster = fixtures.cluster
 docker_engine = fixtures.docker_engine
 real_site = fixtures.real_site
 site = fixtures.site
+site_on = fixtures.site_on
