@@ -75,7 +75,7 @@ def test_every_option_is_described_with_its_default(verb: str) -> None:
         unset = "upwards" if option.name == "workspace" else "unset"
         default = option.default
         shown = "off" if default is False else {None: unset, 120.0: "120"}.get(default, default)
-        real[frozenset(option.opts)] = str(shown)
+        real[frozenset(option.opts)] = "required" if option.required else str(shown)
     assert described == real
 
 

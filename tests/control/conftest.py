@@ -17,6 +17,8 @@ from hostk8s_agent.control.server import ControlServer
 from hostk8s_agent.errors import Problem
 from hostk8s_agent.plan.actions import ApplyObject, BlockedAction, ChangeDirectory, CreateDirectory, Drift, Plan
 from hostk8s_agent.plan.desired import ObjectKey
+from hostk8s_agent.plan.pruning import Leftover, Verdict
+from hostk8s_agent.reconcile.pruning_terms import PrunePreview
 from hostk8s_agent.reconcile.refusals import NotAnOrphanError
 from hostk8s_agent.status.board import Event, StatusBoard
 from hostk8s_agent.status.model import (
@@ -146,6 +148,33 @@ class FakeCare:
         return was_lost
 
 
+LEFT = Verdict(
+    Leftover("old", ObjectKey("PersistentVolume", "hostk8s-old-one-pv"), "1"),
+    "held",
+    Problem("VolumeInUse", "the claim old/one holds it", "delete the claim"),
+)
+
+
+@dataclass
+class FakeLifecycle:
+    """What outlives the contracts: one volume that is held, and a volume that is released as it is asked."""
+
+    confirmed: int = 0
+    released: list[tuple[str, str]] = field(default_factory=list)
+
+    def preview_pruning(self) -> PrunePreview:
+        brake = Problem("PruneBrake", "more than half", "hostk8s-agent prune --confirm")
+        return PrunePreview(((LEFT, LEFT.problem, 0.0),), None if self.confirmed else brake)
+
+    def confirm_pruning(self) -> PrunePreview:
+        self.confirmed += 1
+        return self.preview_pruning()
+
+    def release_volume(self, volume: str, claim: str) -> str:
+        self.released.append((volume, claim))
+        return f"{volume} is reserved for {claim}"
+
+
 @dataclass
 class FakeAgent:
     """The agent's place, taken by a real board and plain answers. `gate` holds up a reconcile that is waited for."""
@@ -154,6 +183,7 @@ class FakeAgent:
     board: StatusBoard = field(default_factory=StatusBoard)
     phase: str = "Running"
     plans: tuple[Plan, ...] = (PLAN,)
+    lifecycle: FakeLifecycle = field(default_factory=FakeLifecycle)
     gate: threading.Event = field(default_factory=threading.Event)
     requests: list[tuple[tuple[str, ...] | None, float | None]] = field(default_factory=list)
     problems: tuple[Problem, ...] = ()

@@ -47,6 +47,7 @@ class BoardAgent:
     snapshots: Any = None
     asked: list[tuple[str, ...] | None] = field(default_factory=list)
     care: Any = None
+    lifecycle: Any = None
 
     def status(self) -> AgentStatus:
         return AgentStatus(

@@ -80,3 +80,12 @@ def test_a_shared_object_counts_once() -> None:
     bench.inventory.forget([InventoryKey("a", "PersistentVolume", "a")])
     assert bench.inventory.stacks_with_objects() == {"b"}
     assert InventoryKey("a", *PATH) in bench.stored
+
+
+def test_what_a_crash_kept_from_being_recorded_is_assumed() -> None:
+    """It is pruned like the rest, once it has shown that it is ours: no UID vouches for it."""
+    bench = Bench()
+    bench.apply("a", CLASS)
+    bench.inventory.assume("a", [CLASS, VOLUME])
+    left = bench.inventory.settle("a", ())
+    assert [(one.key.name, one.uid) for one in left] == [(VOLUME[1], ""), (CLASS[1], "uid of fast")]

@@ -22,6 +22,7 @@ from hostk8s_agent.reconcile.leftovers import Leftovers
 from hostk8s_agent.reconcile.lifecycle import Lifecycle
 from hostk8s_agent.reconcile.pruning import FACT_FOLDER, Pruning
 from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneOptions, PruneReports
+from hostk8s_agent.reconcile.releasing import Releasing
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.status.board import StatusBoard
 from hostk8s_agent.status.model import StackStatus
@@ -73,7 +74,7 @@ class Bench:
                 on_forgotten=lambda _stack: None,
                 on_affected=lambda _stacks: None,
             ),
-            Lifecycle(leftovers, self.pruning),
+            Lifecycle(leftovers, self.pruning, Releasing(grounds, reports)),
             clock=lambda: self.now,
         )
 

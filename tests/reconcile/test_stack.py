@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from hostk8s_agent.reconcile.leftovers import Leftovers
 from hostk8s_agent.reconcile.lifecycle import Lifecycle
 from hostk8s_agent.reconcile.pruning import Pruning
 from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneOptions, PruneReports
+from hostk8s_agent.reconcile.releasing import ReleaseRefusedError, Releasing
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.status.board import StatusBoard
 from hostk8s_agent.status.model import StackStatus
@@ -188,16 +190,12 @@ class Bench:
         )
         leftovers = Leftovers(self.workspace, self.inventory, self.book, self.affected.extend)
         self.pruned: list[str] = []
-        self.pruning = Pruning(
-            self.workspace,
-            Grounds(self.inventory, self.book, self._get_cluster),
-            leftovers,
-            PruneReports(
-                self.affected.extend, lambda _type, words, _stack: self.pruned.append(words), lambda _name, _value: None
-            ),
-            PruneOptions(grace_seconds=10),
-            clock=lambda: self.now,
+        grounds = Grounds(self.inventory, self.book, self._get_cluster)
+        reports = PruneReports(
+            self.affected.extend, lambda _type, words, _stack: self.pruned.append(words), lambda _name, _value: None
         )
+        options = PruneOptions(grace_seconds=10)
+        self.pruning = Pruning(self.workspace, grounds, leftovers, reports, options, clock=lambda: self.now)
         self.reconciler = StackReconciler(
             self.workspace,
             self.book,
@@ -213,7 +211,7 @@ class Bench:
                 on_forgotten=self.forgotten.append,
                 on_affected=self.affected.extend,
             ),
-            Lifecycle(leftovers, self.pruning),
+            Lifecycle(leftovers, self.pruning, Releasing(grounds, reports)),
             clock=lambda: self.now,
         )
 
@@ -580,3 +578,48 @@ def test_objects_bring_their_stacks(bench: Bench) -> None:
     assert bench.interest.stacks_of(gone) == set()
     bench.interest.forget("b")
     assert bench.interest.stacks_of(ObjectKey("StorageClass", "fast")) == {"a"}
+
+
+RELEASED = "PersistentVolume/hostk8s-sample-one-pv is reserved for the claim other/claim"
+
+
+def test_a_person_gives_a_released_volume_to_another_claim(bench: Bench) -> None:
+    """The stack is looked at again, and the history has it."""
+    bench.save("sample")
+    bench.run("sample")
+    release(bench)
+    lifecycle = bench.reconciler._lifecycle
+    assert lifecycle.release_volume("hostk8s-sample-one-pv", "other/claim") == RELEASED
+    assert (bench.pruned, bench.affected[-1:]) == ([RELEASED], ["sample"])
+    key = ObjectKey("PersistentVolume", "hostk8s-sample-one-pv")
+    cluster_of(bench).objects[key] = replace(cluster_of(bench).objects[key], claim="other/claim", claim_uid="")
+    assert lifecycle.release_volume(key.name, "other/claim") == f"{RELEASED} already"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"phase": "Bound", "claim": "a/b", "claim_uid": "1"}, "is held by the claim a/b"),
+        ({"is_terminating": True}, "is being deleted"),
+        ({"managers": ()}, "is not the agent's"),
+        ({"is_in_file": True}, "there is no PersistentVolume"),
+    ],
+)
+def test_a_volume_that_is_not_free_is_given_to_nobody(bench: Bench, changes: Any, words: str) -> None:
+    """The person is told why, and nothing is sent."""
+    bench.save("sample")
+    bench.run("sample")
+    key = ObjectKey("PersistentVolume", "hostk8s-sample-one-pv")
+    found = replace(cluster_of(bench).objects[key], **changes)
+    if "managers" in changes:
+        found = replace(found, manifest={"metadata": {}})
+    cluster_of(bench).objects[key] = found
+    with pytest.raises(ReleaseRefusedError, match=words):
+        bench.reconciler._lifecycle.release_volume(key.name, "other/claim")
+    assert cluster_of(bench).objects[key] == found
+
+
+def test_a_volume_that_no_contract_asks_for_is_given_to_nobody(bench: Bench) -> None:
+    """Only what is the agent's is touched."""
+    with pytest.raises(ReleaseRefusedError, match="no contract asks for a PersistentVolume theirs"):
+        bench.reconciler._lifecycle.release_volume("theirs", "other/claim")

@@ -20,6 +20,7 @@ from hostk8s_agent.cli import (
     doctor_verbs,
     events_verbs,
     explain_verbs,
+    lifecycle_verbs,
     service_verbs,
     settings_verbs,
     snapshot_verbs,
@@ -234,6 +235,7 @@ explain_verbs.register(app)
 doctor_verbs.register(app)
 settings_verbs.register(app)
 service_verbs.register(app)
+lifecycle_verbs.register(app)
 
 
 def run_app() -> NoReturn:

@@ -11,6 +11,9 @@
 | `POST /v1/dashboard/link` | a link that opens the dashboard once |
 | `GET /metrics` | the figures, as Prometheus reads them |
 | `GET /v1/history[?stack=NAME]` | the events that are kept |
+| `GET /v1/prune` | what no contract asks for, and what holds it |
+| `POST /v1/prune/confirm` | the same, and lets it be pruned however much it is |
+| `POST /v1/release` | takes `{"volume": name, "claim": "namespace/name"}` |
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from hostk8s_agent.control.errors import (
 )
 from hostk8s_agent.control.guarding import RequestGuard
 from hostk8s_agent.control.history_resources import build_history_routes
+from hostk8s_agent.control.lifecycle_resources import build_lifecycle_routes
 from hostk8s_agent.control.live_resources import LiveResources
 from hostk8s_agent.control.metrics_resources import MetricsResources
 from hostk8s_agent.control.rendering import StatusRenderer, render_event, render_plans, render_stacks
@@ -78,6 +82,7 @@ def build_app(
         Route("/v1/stacks/{name:path}", resources.get_stack),
         Route("/v1/reconcile", resources.post_reconcile, methods=["POST"]),
         Route("/v1/plan", resources.get_plan),
+        *build_lifecycle_routes(agent),
         Route("/v1/events", resources.get_events),
         *LiveResources(agent, stopping).routes(),
         *DashboardResources(links).routes(),

@@ -67,6 +67,19 @@ class ControlClient:
         """Return what a run of the stack (None: of each) would do: `{"plans": [...]}`."""
         return self._ask(wire.Request("GET", f"/v1/plan{_query(stack)}"), PLAN_SECONDS)
 
+    def preview_pruning(self) -> Document:
+        """Return what no contract asks for, and what holds it: `{"objects": [...], "problem": ...}`."""
+        return self._ask(wire.Request("GET", "/v1/prune"), PLAN_SECONDS)
+
+    def confirm_pruning(self) -> Document:
+        """Let all of that be pruned, however much it is; return it."""
+        return self._ask(wire.Request("POST", "/v1/prune/confirm"), PLAN_SECONDS)
+
+    def release(self, volume: str, claim: str) -> Document:
+        """Make a PersistentVolume bindable for the claim `namespace/name`; return `{"message": ...}`."""
+        body = json.dumps({"volume": volume, "claim": claim}).encode()
+        return self._ask(wire.Request("POST", "/v1/release", body), PLAN_SECONDS)
+
     def reconcile(self, stacks: Sequence[str] | None, *, wait_seconds: float | None = None) -> Document:
         """Ask for a reconcile of the stacks (None: all), and wait for it that long; return `{"stacks": [...]}`."""
         body: Document = {"stacks": None if stacks is None else list(stacks), "wait": wait_seconds is not None}

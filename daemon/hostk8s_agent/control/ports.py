@@ -8,13 +8,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hostk8s_agent.plan.actions import Plan
+    from hostk8s_agent.reconcile.pruning_terms import PrunePreview
     from hostk8s_agent.status.board import Event
     from hostk8s_agent.status.model import AgentStatus, StackStatus
     from hostk8s_agent.status.orphans import Orphan, PathHolder, TrashedDirectory
 
 
+class LifecycleControl(Protocol):
+    """What a person may ask about what outlives a contract. Every call may come from any thread."""
+
+    def preview_pruning(self) -> PrunePreview:
+        """Return what pruning has before it, and change nothing. Raises a `ClusterError`."""
+
+    def confirm_pruning(self) -> PrunePreview:
+        """Let everything that no contract asks for now be pruned, however much it is; return what that is."""
+
+    def release_volume(self, volume: str, claim: str) -> str:
+        """Make a volume bindable for the claim `namespace/name`; return what was done, in a sentence.
+
+        Raises the `AgentError` that says why not.
+        """
+
+
 class ControlledAgent(Protocol):
     """The agent, as its control socket sees it. Every call may come from any thread."""
+
+    @property
+    def lifecycle(self) -> LifecycleControl:
+        """Return what outlives the contracts."""
 
     def status(self) -> AgentStatus:
         """Return what is true now. Quick: takes no lock for long and asks nobody."""

@@ -12,6 +12,7 @@ from hostk8s_agent.contract.conflicts import ClaimIndex, Conflict
 from hostk8s_agent.contract.parsing import parse_contract
 from hostk8s_agent.contract.paths import is_inside
 from hostk8s_agent.errors import ContractError, Problem
+from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.watch.reading import read_contract_file
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hostk8s_agent.contract.model import Contract
-    from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.workspace import Workspace
 
     ClaimPaths = Callable[[str, Iterable[str]], Mapping[str, Problem]]
@@ -156,6 +156,22 @@ class ContractBook:
             if key.kind == "StorageClass":
                 return frozenset(self._class_users.get(key.name, ()))
             return self._index.claimants_of(key.name)
+
+    def objects_asked_for(self) -> dict[str, set[ObjectKey]]:
+        """Return the objects that each contract in force asks for, by stack."""
+        with self._lock:
+            good = {stack: contract for stack, (_, contract) in self._good.items()}
+        return {
+            stack: {
+                key
+                for one in contract.directories
+                for key in (
+                    ObjectKey("PersistentVolume", contract.persistent_volume_name_of(one)),
+                    ObjectKey("StorageClass", one.storage_class),
+                )
+            }
+            for stack, contract in good.items()
+        }
 
     def has_contract(self, stack: str) -> bool:
         """Whether the stack has a contract in force."""

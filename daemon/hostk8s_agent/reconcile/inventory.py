@@ -54,6 +54,17 @@ class Inventory:
                 recorded_at = before.recorded_at if before is not None else self._clock()
                 self._change(InventoryEntry(InventoryKey(stack, kind, name), uid, recorded_at))
 
+    def assume(self, stack: str, objects: Collection[Applied]) -> None:
+        """Take these objects for applied, without their UIDs, where nothing is recorded of them.
+
+        A crash loses what was applied in its last moments. That such an object is ours is proven when it is looked at.
+        """
+        with self._lock:
+            known = self._stacks.get(stack, {})
+            for kind, name in objects:
+                if (kind, name) not in known:
+                    self._store(InventoryEntry(InventoryKey(stack, kind, name), "", self._clock()))
+
     def settle(self, stack: str, wanted: Collection[Applied]) -> tuple[InventoryEntry, ...]:
         """Take in what the stack's contract asks for now (nothing when it is gone).
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hostk8s_agent.reconcile.leftovers import Leftovers
 from hostk8s_agent.reconcile.pruning import Pruning
 from hostk8s_agent.reconcile.pruning_terms import PruneOptions
+from hostk8s_agent.reconcile.releasing import Releasing
 from hostk8s_agent.status.leftovers import LeftoverFacts
 
 if TYPE_CHECKING:
@@ -15,18 +16,31 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.plan.pruning import Leftover, Verdict
-    from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneReports
+    from hostk8s_agent.reconcile.pruning_terms import Grounds, PrunePreview, PruneReports
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """The leftovers of all stacks and their pruning; and whether a Released volume is made bindable again."""
+    """The leftovers of all stacks and their pruning; whether and how a Released volume is made bindable again."""
 
     leftovers: Leftovers
     pruning: Pruning
+    releasing: Releasing
     may_release: bool = True
+
+    def preview_pruning(self) -> PrunePreview:
+        """Return what pruning has before it, and change nothing. Raises a `ClusterError`."""
+        return self.pruning.preview()
+
+    def confirm_pruning(self) -> PrunePreview:
+        """Let everything that no contract asks for now be pruned, however much it is; return what that is."""
+        return self.pruning.confirm()
+
+    def release_volume(self, volume: str, claim: str) -> str:
+        """Make a volume bindable for the claim `namespace/name`; return what was done, in a sentence."""
+        return self.releasing.release(volume, claim)
 
     def judge(self, stack: str, left: Sequence[Leftover], find_access: Callable[[], ClusterAccess]) -> LeftoverFacts:
         """Find out what is left of what the stack has beyond its contract, and have it pruned in its time.
@@ -49,7 +63,13 @@ class Lifecycle:
 
 
 def build_lifecycle(workspace: Workspace, settings: Settings, grounds: Grounds, reports: PruneReports) -> Lifecycle:
-    """Put the leftovers and their pruning together, as the settings say."""
+    """Put the leftovers and their pruning together, as the settings say.
+
+    What the contracts in force at the last stop asked for is taken for applied.
+    """
+    for stack, keys in grounds.book.objects_asked_for().items():
+        grounds.inventory.assume(stack, {(key.kind, key.name) for key in keys})
     leftovers = Leftovers(workspace, grounds.inventory, grounds.book, reports.on_affected)
     options = PruneOptions(settings.prune, settings.prune_grace_seconds)
-    return Lifecycle(leftovers, Pruning(workspace, grounds, leftovers, reports, options), settings.rebind_released)
+    pruning = Pruning(workspace, grounds, leftovers, reports, options)
+    return Lifecycle(leftovers, pruning, Releasing(grounds, reports), settings.rebind_released)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-PRUNED = "object.pruned"
+PRUNED = "pruned"
 FACT_FOLDER = "stacks.folder"
 """The record of which folder held the contracts: another one, and empty, is an unmounted disk."""
 
