@@ -31,6 +31,7 @@ from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneReports
 from hostk8s_agent.reconcile.recording import Recorder
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.service.heartbeats import VitalSigns
+from hostk8s_agent.snapshot.caretaking import KeptFacts
 from hostk8s_agent.snapshots import AgentSnapshots
 from hostk8s_agent.status.board import Event, StatusBoard, render_time
 from hostk8s_agent.status.model import AgentInfo, AgentPhase, AgentStatus, StackStatus, WatchStatus
@@ -118,7 +119,8 @@ class Agent:
         self._controller = Controller(
             self._reconciler.reconcile, workers=settings.workers, on_run=self._metrics.reconciles.run_ended
         )
-        self.snapshots = AgentSnapshots(workspace, settings, self._book, self._connections, self._board)
+        kept = KeptFacts(facts, self._recorder.record_fact)
+        self.snapshots = AgentSnapshots(workspace, settings, self._book, self._connections, self._board, kept)
         self.snapshots.service.on_created.append(self._metrics.snapshots.created)
         self._usage = UsageMeter(self._board, self._connections.volume)
         self._watcher = ContractWatcher(
@@ -198,6 +200,7 @@ class Agent:
                 *self.settings_problems(),
                 *self._connections.problems(),
                 *map(self._workspace.shorten, (*watch.problems, *self.lifecycle.pruning.problems())),
+                *self.snapshots.problems(),
             ),
             snapshots=self.snapshots.status(),
         )

@@ -19,7 +19,7 @@ from hostk8s_agent.settings_files import find_user_file, find_workspace_file, si
 from hostk8s_agent.workspace import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hostk8s_agent.workspace import Workspace
 
@@ -29,18 +29,28 @@ LAST_GOOD_NAME = "settings.json"
 
 
 class LiveSettings:
-    """The settings of one workspace's agent. Raises `SettingsError` where there is nothing good to begin with."""
+    """The settings of one workspace's agent. Raises `SettingsError` where there is nothing good to begin with.
 
-    def __init__(self, workspace: Workspace, flags: Mapping[str, str] | None = None) -> None:
+    `judge` knows what no single value tells, and raises `SettingsError` for settings that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        flags: Mapping[str, str] | None = None,
+        *,
+        judge: Callable[[Settings], object] = lambda _settings: None,
+    ) -> None:
         self._workspace = workspace
         self._flags = dict(flags or {})
+        self._judge = judge
         self._files = (find_workspace_file(workspace), find_user_file())
         self._last_good = state_folder(workspace) / LAST_GOOD_NAME
         self._lock = threading.Lock()
         self._problem: Problem | None = None
         self._seen = self._sign()
         try:
-            self._current = load_settings(workspace, self._flags)
+            self._current = self._load()
         except SettingsError as error:
             remembered = self._load_last_good()
             if remembered is None:
@@ -68,7 +78,7 @@ class LiveSettings:
         """Read the settings anew; return whether others are in force now."""
         self._seen = self._sign()
         try:
-            loaded = load_settings(self._workspace, self._flags)
+            loaded = self._load()
         except SettingsError as error:
             self._refuse(error)
             return False
@@ -79,6 +89,11 @@ class LiveSettings:
         self._current = loaded
         self._keep()
         return True
+
+    def _load(self) -> Settings:
+        loaded = load_settings(self._workspace, self._flags)
+        self._judge(loaded)
+        return loaded
 
     def _refuse(self, error: SettingsError) -> None:
         log.error("settings.refused", reason=error.message, hint=error.hint)

@@ -11,11 +11,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from hostk8s_agent.connections import ConnectionReports, Connections
+from hostk8s_agent.contract.model import Quiesce
 from hostk8s_agent.control.errors import UnknownStackError
 from hostk8s_agent.control.snapshot_answers import SnapshotAnswers
 from hostk8s_agent.errors import AgentError, ContractError
 from hostk8s_agent.reconcile.contracts import ContractBook
+from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
 from hostk8s_agent.snapshot.errors import SnapshotError
+from hostk8s_agent.snapshot.expiring import Expiry
+from hostk8s_agent.snapshot.policies import find_stack_policy, load_default_policy
 from hostk8s_agent.snapshot.protection import Due, describe_protection
 from hostk8s_agent.snapshot.quiescing import ClusterQuiescer
 from hostk8s_agent.snapshot.repository import Repository
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.contract.model import Contract
+    from hostk8s_agent.errors import Problem
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.snapshot.model import SnapshotManifest
     from hostk8s_agent.status.board import StatusBoard
@@ -71,9 +76,14 @@ def find_repository(workspace: Workspace, settings: Settings) -> Path:
     return settings.snapshot_repository or data_folder(workspace) / "snapshots"
 
 
-def build_quiescer(workspace: Workspace, connections: _Way) -> ClusterQuiescer:
-    """Return what brings the workspace's pods to rest."""
-    return ClusterQuiescer(connections.find_cluster, connections.nodes, state_folder(workspace))
+def build_quiescer(workspace: Workspace, settings: Settings, connections: _Way) -> ClusterQuiescer:
+    """Return what brings the workspace's pods to rest: one for all, because its lock keeps two rests apart."""
+    return ClusterQuiescer(
+        connections.find_cluster,
+        connections.nodes,
+        state_folder(workspace),
+        deadline_seconds=settings.snapshot_freeze_seconds,
+    )
 
 
 def build_service(
@@ -81,6 +91,7 @@ def build_service(
     settings: Settings,
     book: ContractBook,
     connections: _Way,
+    quiescer: ClusterQuiescer,
     *,
     lock_wait_seconds: float = _AGENT_WAIT_SECONDS,
 ) -> SnapshotService:
@@ -111,8 +122,9 @@ def build_service(
         load_contract,
         connections.volume,
         identify_volume,
-        quiescer=build_quiescer(workspace, connections),
+        quiescer=quiescer,
         find_users=find_pods,
+        default_quiesce=Quiesce(settings.snapshot_quiesce),
         lock_wait_seconds=lock_wait_seconds,
     )
     return SnapshotService(Repository(find_repository(workspace, settings)), surroundings)
@@ -122,11 +134,22 @@ class AgentSnapshots(SnapshotAnswers):
     """The snapshots of a running agent. `start` and `stop` once each; the rest from any thread."""
 
     def __init__(
-        self, workspace: Workspace, settings: Settings, book: ContractBook, connections: Connections, board: StatusBoard
+        self,
+        workspace: Workspace,
+        settings: Settings,
+        book: ContractBook,
+        connections: Connections,
+        board: StatusBoard,
+        kept: KeptFacts,
     ) -> None:
-        self.service = build_service(workspace, settings, book, connections)
-        super().__init__(self.service)
-        self._quiescer = build_quiescer(workspace, connections)
+        self._quiescer = build_quiescer(workspace, settings, connections)
+        self.service = build_service(workspace, settings, book, connections, self._quiescer)
+        default = load_default_policy(settings)
+        expiry = Expiry(self.service, lambda stack: find_stack_policy(book.read(stack).contract, default))
+        super().__init__(self.service, expiry)
+        sources = CareSources(book.list_in_force, connections.volume, kept, board.record_event)
+        self.caretaker = Caretaker(self.service, expiry, sources, settings, default)
+        book.listeners.append(lambda _stack: self.caretaker.look_now())
         self._board = board
         self._stopping = threading.Event()
         self._recovery = threading.Thread(target=self._recover, name="snapshot-recovery", daemon=True)
@@ -138,17 +161,22 @@ class AgentSnapshots(SnapshotAnswers):
     def start(self) -> None:
         """Finish what a crash has interrupted, once the volume can be reached."""
         self._recovery.start()
+        self.caretaker.start()
 
     def stop(self) -> None:
         """Take up nothing more."""
         self._stopping.set()
+        self.caretaker.stop()
         if self._recovery.is_alive():
             self._recovery.join()
 
     def find_due(self, stack: str) -> Due | None:
         """Return the stack's schedule, None when it has none."""
-        del stack
-        return None
+        return self.caretaker.find_due(stack)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What a person should know: suspect and damaged snapshots, and drills that failed."""
+        return self.caretaker.list_problems(self._look()[0])
 
     def status(self) -> SnapshotsStatus:
         """What is true of the snapshots, as of some seconds ago at most."""
@@ -168,7 +196,8 @@ class AgentSnapshots(SnapshotAnswers):
                 now,
             )
         ]
-        return SnapshotsStatus(str(self.service.repository.folder), size_bytes, tuple(protections))
+        drills = self.caretaker.list_drills()
+        return SnapshotsStatus(str(self.service.repository.folder), size_bytes, tuple(protections), drills)
 
     def _look(self) -> tuple[tuple[SnapshotManifest, ...], int]:
         with self._lock:
@@ -215,9 +244,13 @@ def open_snapshots(workspace: Workspace, settings: Settings) -> Iterator[Snapsho
     )
     book = ContractBook(workspace, last_good={}, holders={})
     way = _LateConnections(connections)
+    quiescer = build_quiescer(workspace, settings, way)
     try:
-        service = build_service(workspace, settings, book, way, lock_wait_seconds=_COMMAND_WAIT_SECONDS)
-        yield SnapshotAnswers(service)
+        service = build_service(workspace, settings, book, way, quiescer, lock_wait_seconds=_COMMAND_WAIT_SECONDS)
+        default = load_default_policy(settings)
+        yield SnapshotAnswers(
+            service, Expiry(service, lambda stack: find_stack_policy(book.read(stack).contract, default))
+        )
     finally:
         way.stop()
 

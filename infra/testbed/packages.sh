@@ -76,9 +76,10 @@ install_missing_packages() {
 }
 
 # install_tools: what tests use besides the parts. strace makes system calls of the agent fail, chromium shows its page,
-# promtool judges its metrics and alert rules, pngquant makes pictures of the page small.
+# promtool judges its metrics and alert rules, pngquant makes pictures of the page small, sqlite3 writes in a pod.
 install_tools() {
   command -v strace >/dev/null || install_packages strace
+  find_tool sqlite3 >/dev/null || install_packages sqlite3
   find_tool chromium >/dev/null || install_packages chromium
   find_tool pngquant >/dev/null || install_packages pngquant
   find_tool promtool >/dev/null || with_lock cache/promtool unpack_from_package prometheus /usr/bin/promtool "$CACHE/debian/promtool"

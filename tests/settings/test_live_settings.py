@@ -14,6 +14,7 @@ from hostk8s_agent.errors import SettingsError
 from hostk8s_agent.live_settings import LiveSettings
 from hostk8s_agent.settings import Settings, find_origins, load_settings
 from hostk8s_agent.settings_files import MAX_BYTES, WORKSPACE_FILE_NAME, find_user_file
+from hostk8s_agent.snapshot.policies import load_default_policy
 from hostk8s_agent.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +98,20 @@ def test_without_good_settings_nothing_begins(workspace: Workspace, user_file: P
     user_file.write_text("workers: 500\n", encoding="utf-8")
     with pytest.raises(SettingsError):
         LiveSettings(workspace)
+
+
+def test_settings_that_cannot_be_meant_together_are_refused_like_wrong_ones(
+    workspace: Workspace, user_file: Path
+) -> None:
+    """A schedule is one only for whoever can read schedules."""
+    user_file.write_text("snapshot_schedule: every 1h\n", encoding="utf-8")
+    live = LiveSettings(workspace, judge=load_default_policy)
+    user_file.write_text("snapshot_schedule: hourly\n", encoding="utf-8")
+
+    assert not live.reload()
+
+    assert live.current.snapshot_schedule == "every 1h"
+    assert "snapshot_schedule: " in live.problems()[0].message
 
 
 def test_every_setting_is_documented() -> None:

@@ -73,7 +73,7 @@ def longest_gap(life: Life, begin: datetime) -> timedelta:
     holds="nothing missed beyond grace, at most one double",
     target="0 missed",
     short=10,
-    full=300,
+    full=1000,
 )
 def test_a_clock_that_jumps_costs_no_snapshot(row: Row) -> None:
     """While the agent is awake, no two snapshots are much farther apart than the schedule says, nor do many come."""

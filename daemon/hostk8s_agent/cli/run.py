@@ -15,6 +15,7 @@ from hostk8s_agent.live_settings import LiveSettings
 from hostk8s_agent.logs import configure_logging
 from hostk8s_agent.running import run_agent, run_once
 from hostk8s_agent.settings import load_settings
+from hostk8s_agent.snapshot.policies import load_default_policy
 from hostk8s_agent.status.model import render_agent_status
 
 GUIDANCE = "agent.guidance"
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def run_service(workspace: Path | None, flags: Mapping[str, str]) -> ExitCode:
     """Be the agent until SIGTERM or SIGINT."""
     chosen = choose_workspace(workspace)
-    live = LiveSettings(chosen, flags)
+    live = LiveSettings(chosen, flags, judge=load_default_policy)
     settings = live.current
     configure_logging(settings.log_level, settings.log_format)
     # Whoever reads JSON lines must get nothing else.

@@ -58,6 +58,9 @@ _EXAMPLES: dict[str, str] = {
     "forget": """
     hostk8s-agent snapshot forget 20260131-080000            remove it, and what no other one needs
     """,
+    "expire": """
+    hostk8s-agent snapshot expire --dry-run                  what would go, and why the rest stays
+    """,
     "ls": """
     hostk8s-agent snapshot ls 20260131-080000                every entry
     hostk8s-agent snapshot ls 20260131-080000 data/pg_wal    those below a path
@@ -216,6 +219,23 @@ def _forget(
     end(verb)
 
 
+def _expire(
+    *,
+    stack: StackArgument = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show it.")] = False,
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Let snapshots expire that no policy keeps; each that stays says why. Exit 1 while something holds expiry."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot_expire import expire  # noqa: PLC0415 - each verb pays for its own
+
+        return expire(stack, output, workspace, is_dry_run=dry_run)
+
+    end(verb)
+
+
 def _ls(
     snapshot: SnapshotArgument,
     path: Annotated[str, typer.Argument(metavar="PATH", help="DIRECTORY/PATH.", show_default=False)] = "",
@@ -275,6 +295,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "pin": _pin,
     "accept": _accept,
     "forget": _forget,
+    "expire": _expire,
     "ls": _ls,
     "cat": _cat,
     "diff": _diff,

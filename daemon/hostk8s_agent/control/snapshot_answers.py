@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.control.errors import RequestInvalidError, UnknownPathError
-from hostk8s_agent.snapshot.documents import describe_manifest
+from hostk8s_agent.snapshot.documents import describe_manifest, render_moment
 from hostk8s_agent.snapshot.requests import CreateRequest, RestoreRequest
 from hostk8s_agent.status.model import API_VERSION, render_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from hostk8s_agent.snapshot.expiring import Expiry, StackExpiry
     from hostk8s_agent.snapshot.requests import RestorePlan
     from hostk8s_agent.snapshot.service import SnapshotService
 
@@ -25,14 +26,16 @@ _FIELDS: dict[str, dict[str, type]] = {
     "pin": {"id": str, "pinned": bool},
     "accept": {"id": str},
     "forget": {"id": str},
+    "expire": {"stack": str, "dryRun": bool},
 }
 
 
 class SnapshotAnswers:
     """Answers each question with a document; raises the `AgentError` that says why not. From any thread."""
 
-    def __init__(self, service: SnapshotService) -> None:
+    def __init__(self, service: SnapshotService, expiry: Expiry) -> None:
         self._service = service
+        self._expiry = expiry
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Document]] = {
             "create": self._create,
             "verify": self._verify,
@@ -41,6 +44,7 @@ class SnapshotAnswers:
             "pin": self._pin,
             "accept": self._accept,
             "forget": self._forget,
+            "expire": self._expire,
         }
 
     def list(self, stack: str | None) -> Document:
@@ -102,6 +106,28 @@ class SnapshotAnswers:
 
     def _forget(self, fields: Mapping[str, Any]) -> Document:
         return {"forgotten": self._service.forget(_require(fields, "id"))}
+
+    def _expire(self, fields: Mapping[str, Any]) -> Document:
+        stack = fields.get("stack") or None
+        is_dry_run = fields.get("dryRun", False)
+        judged = self._expiry.judge(stack) if is_dry_run else self._expiry.expire(stack)
+        return {"isDryRun": is_dry_run, "stacks": [_describe_expiry(one) for one in judged]}
+
+
+def _describe_expiry(expiry: StackExpiry) -> Document:
+    return {
+        "stack": expiry.stack,
+        "held": expiry.held,
+        "snapshots": [
+            {
+                "id": one.snapshot.id,
+                "takenAt": render_moment(one.snapshot.taken_at),
+                "isKept": one.is_kept,
+                "reasons": list(one.reasons),
+            }
+            for one in expiry.verdicts
+        ],
+    }
 
 
 def _require(fields: Mapping[str, Any], name: str) -> str:

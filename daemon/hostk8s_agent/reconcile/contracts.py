@@ -69,6 +69,8 @@ class ContractBook:
         self._claim = claim
         self._lock = threading.Lock()
         self._index = ClaimIndex(holders)
+        # Called with each stack whose contract in force is another one now, with the lock held: they return at once.
+        self.listeners: list[Callable[[str], None]] = []
         self._good: dict[str, tuple[bytes, Contract]] = {}
         self._class_users: defaultdict[str, set[str]] = defaultdict(set)
         for stack, text in last_good.items():
@@ -87,6 +89,11 @@ class ContractBook:
                 return loaded, frozenset()
             self._put_in_force(stack, (loaded.text, loaded.contract))
             return loaded, self._index.update(loaded.contract) - {stack}
+
+    def list_in_force(self) -> Mapping[str, Contract]:
+        """Return the contract in force of each stack, without looking at any file."""
+        with self._lock:
+            return {stack: contract for stack, (_, contract) in self._good.items()}
 
     def read(self, stack: str) -> LoadedContract:
         """Read the stack's contract and change nothing."""
@@ -186,6 +193,8 @@ class ContractBook:
             self._good[stack] = good
             for directory in good[1].directories:
                 self._class_users[directory.storage_class].add(stack)
+        for listener in self.listeners:
+            listener(stack)
 
     def _recall(self, stack: str, text: bytes) -> None:
         file = self._workspace.relative(self._workspace.contract_path(stack))

@@ -16,6 +16,7 @@ from hostk8s_agent.snapshot.timetable import find_next, find_span_seconds, sprea
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import tzinfo
 
     from hostk8s_agent.contract.schedules import Schedule
     from hostk8s_agent.snapshot.policies import PolicyInForce
@@ -33,6 +34,7 @@ JITTER_SHARE: Final = 0.1
 
 _FACT_DONE: Final = "snapshot.done"
 _FACT_SINCE: Final = "snapshot.since"
+_FACTS: Final = (f"{_FACT_DONE}.", f"{_FACT_SINCE}.")
 # Work that fails is tried again soon, then less often: a full disk does not empty itself.
 _RETRY_FIRST_SECONDS: Final = 60.0
 _RETRY_CAP_SECONDS: Final = 3600.0
@@ -64,10 +66,13 @@ class Planner:
     """
 
     def __init__(self, facts: Mapping[str, str], record: Callable[[str, str], None], *, jitter_seconds: float) -> None:
-        self._facts = {name: value for name, value in facts.items() if name.startswith((_FACT_DONE, _FACT_SINCE))}
+        known = ((name, _parse_time(value)) for name, value in facts.items() if name.startswith(_FACTS))
+        self._times = {name: at for name, at in known if at is not None}
         self._record = record
         self._jitter_seconds = jitter_seconds
         self._failures: dict[Work, _Failures] = {}
+        # With a thousand stacks, working out all times anew would keep a processor busy at each look.
+        self._next: dict[Work, tuple[object, datetime | None]] = {}
 
     def list_due(self, policies: Mapping[str, PolicyInForce], now: datetime) -> tuple[Work, ...]:
         """Return the work that is due, the one that has waited longest first."""
@@ -90,6 +95,13 @@ class Planner:
             if work.kind == "snapshot" and isinstance(schedule, IntervalSchedule):
                 return now
             begin = self._begin(work, now)
+        asked = (schedule, zone, begin)
+        known = self._next.get(work)
+        if known is None or known[0] != asked:
+            known = self._next[work] = (asked, self._compute_next(work, schedule, zone, begin))
+        return known[1]
+
+    def _compute_next(self, work: Work, schedule: Schedule, zone: tzinfo, begin: datetime) -> datetime | None:
         at = find_next(schedule, zone, begin)
         if at is None:
             return None
@@ -136,15 +148,19 @@ class Planner:
         return at
 
     def _find_time(self, fact: str, work: Work) -> datetime | None:
-        try:
-            return datetime.fromisoformat(self._facts[f"{fact}.{work.name}"]).astimezone(UTC)
-        except (KeyError, ValueError):
-            return None
+        return self._times.get(f"{fact}.{work.name}")
 
     def _keep(self, fact: str, work: Work, at: datetime) -> None:
-        name, value = f"{fact}.{work.name}", at.astimezone(UTC).isoformat()
-        self._facts[name] = value
-        self._record(name, value)
+        name = f"{fact}.{work.name}"
+        self._times[name] = at.astimezone(UTC)
+        self._record(name, self._times[name].isoformat())
+
+
+def _parse_time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def _list_work(policies: Mapping[str, PolicyInForce]) -> list[Work]:

@@ -16,7 +16,7 @@ from hostk8s_agent.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hostk8s_agent.contract.model import SnapshotPolicy
+    from hostk8s_agent.contract.model import Contract, SnapshotPolicy
     from hostk8s_agent.contract.schedules import Schedule
     from hostk8s_agent.settings import Settings
 
@@ -60,6 +60,11 @@ def find_policy(policy: SnapshotPolicy | None, default: PolicyInForce) -> Policy
         policy.keep or default.keep,
         policy.quiesce or default.quiesce,
     )
+
+
+def find_stack_policy(contract: Contract | None, default: PolicyInForce) -> PolicyInForce | None:
+    """Return what is in force for a stack with this contract, None for one without."""
+    return None if contract is None else find_policy(contract.snapshots, default)
 
 
 def _require_zone(name: str | None, default: ZoneInfo) -> ZoneInfo:

@@ -22,10 +22,11 @@ GRACE_FACTOR = 2
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A stack's schedule: the seconds between two snapshots, and when the next one is due."""
+    """A stack's schedule: the seconds between two snapshots, when the next is due, and why it is not taken then."""
 
     interval_seconds: float
     next_at: datetime
+    delay: str = ""
 
 
 def describe_protection(
@@ -56,6 +57,7 @@ def describe_protection(
                 last_good_at=render_moment(newest.taken_at) if newest else "",
                 last_verified_at=render_moment(verified) if verified else "",
                 next_due_at=render_moment(due.next_at) if due else "",
+                delay=due.delay if due else "",
             )
         )
     return found

@@ -124,6 +124,20 @@ class SnapshotService:
             self.repository.sweep()
             return snapshot_id
 
+    def expire(
+        self,
+        stack: str,
+        choose: Callable[[Sequence[SnapshotManifest], Sequence[Problem]], Sequence[SnapshotManifest]],
+    ) -> Sequence[SnapshotManifest]:
+        """Remove those of a stack's snapshots that `choose` returns, given all and what is wrong; return them."""
+        with self._held(f"let snapshots of {stack} expire"):
+            chosen = choose(*self.list(stack))
+            for one in chosen:
+                self.repository.remove(one.id)
+            if chosen:
+                self.repository.sweep()
+            return chosen
+
     def pin(self, which: str, *, is_pinned: bool) -> SnapshotManifest:
         """Let a snapshot never expire, or expire again."""
         with self._held(f"pin {which}"):

@@ -159,7 +159,8 @@ class WatchStatus:
 class DirectoryProtection:
     """What snapshots there are of one declared directory; times are empty while there is none.
 
-    `is_protected`: its newest good snapshot was read back whole and is younger than twice its schedule.
+    `is_protected`: its newest good snapshot was read back whole and is younger than twice its schedule. `delay` says
+    why a snapshot is due and not taken, else empty.
     """
 
     stack: str
@@ -169,6 +170,18 @@ class DirectoryProtection:
     last_good_at: str = ""
     last_verified_at: str = ""
     next_due_at: str = ""
+    delay: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillStatus:
+    """A stack's last restore drill: of which snapshot, when, and why it failed (`message`, else empty)."""
+
+    stack: str
+    snapshot: str
+    at: str
+    is_whole: bool
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +191,7 @@ class SnapshotsStatus:
     repository: str = ""
     bytes: int = 0
     directories: tuple[DirectoryProtection, ...] = ()
+    drills: tuple[DrillStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
