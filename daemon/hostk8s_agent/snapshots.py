@@ -264,25 +264,28 @@ class _LateConnections:
 
     def volume(self) -> VolumeAccess:
         """Return the way into the volume, once there is one."""
+        return self._connected().volume()
+
+    def docker_status(self) -> DockerStatus:
+        """How Docker is."""
+        return self._connected().docker_status()
+
+    def find_cluster(self) -> ClusterAccess | None:
+        """Return the real cluster, None where there is none."""
+        return self._connected().find_cluster()
+
+    def nodes(self) -> ClusterNodes:
+        """Return the cluster's nodes."""
+        return self._connected().nodes()
+
+    def _connected(self) -> Connections:
         if not self._is_started:
             self._is_started = True
             self._connections.start()
         deadline = time.monotonic() + CONNECT_SECONDS
         while self._connections.is_connecting() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        return self._connections.volume()
-
-    def docker_status(self) -> DockerStatus:
-        """How Docker is."""
-        return self._connections.docker_status()
-
-    def find_cluster(self) -> ClusterAccess | None:
-        """Return the real cluster, None where there is none."""
-        return self._connections.find_cluster()
-
-    def nodes(self) -> ClusterNodes:
-        """Return the cluster's nodes."""
-        return self._connections.nodes()
+        return self._connections
 
     def stop(self) -> None:
         """Let go of what was connected."""

@@ -120,8 +120,9 @@ class Ground:
             lock_wait_seconds=0.2,
         )
         for name in self.names:
-            self.path(name).mkdir(parents=True, mode=0o750)
-            self.path(name).chmod(0o750)
+            if not self.path(name).exists():
+                self.path(name).mkdir(parents=True, mode=0o750)
+                self.path(name).chmod(0o750)
 
     @property
     def repository(self) -> Repository:

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,9 @@ class RepositoryLock:
         # The file stays: removing a lock file is a race that two can win.
         descriptor, self._descriptor = self._descriptor, -1
         try:
-            os.ftruncate(descriptor, 0)
+            # Words that stay are those of nobody: the lock itself is what counts.
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
 

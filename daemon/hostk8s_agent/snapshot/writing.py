@@ -97,6 +97,11 @@ def _feed(process: subprocess.Popen[bytes], chunks: Iterable[bytes], path: str) 
         process.stdin.close()
         # It says little, and only when it fails: less than a pipe holds until then.
         words = process.stderr.read().decode("utf-8", "replace").strip()
+    except OSError as error:
+        process.kill()
+        raise RestoreFailedError(
+            f"the tree for {path} could not be written: {error.strerror}", hint="nothing was replaced; restore again"
+        ) from error
     except BaseException:
         process.kill()
         raise

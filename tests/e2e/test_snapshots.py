@@ -1,0 +1,82 @@
+"""Snapshots by the command: with an agent and without one, on a bare machine and on the real engine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def ask(site: Any, *arguments: str, code: int = 0) -> Any:
+    """What a verb of snapshots answers as JSON."""
+    done = site.run("snapshot", *arguments, "-o", "json")
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+def wreck_and_restore(site: Any, folder: Path) -> None:
+    """Take one, lose everything, bring it back, bring the loss back, and look at what there is."""
+    (folder / "precious").write_text("precious", encoding="utf-8")
+    (folder / "deep").mkdir()
+    (folder / "deep/link").symlink_to("/nowhere")
+    taken = ask(site, "create", "sample", "--name", "mine", "--pin")
+    assert (taken["state"], taken["pinned"], taken["files"]) == ("good", True, 1)
+    shutil.rmtree(folder / "deep")
+    (folder / "precious").write_text("wrecked", encoding="utf-8")
+    refused = site.run("snapshot", "restore", "sample")
+    assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
+    assert (folder / "precious").read_text(encoding="utf-8") == "wrecked"
+    outcome = ask(site, "restore", "sample@mine", "--yes")
+    assert (folder / "precious").read_text(encoding="utf-8") == "precious"
+    assert (folder / "deep/link").is_symlink()
+    assert outcome["safety"]["tags"] == ["before-restore"]
+    ask(site, "restore", "sample", "--undo", "--yes")
+    assert (folder / "precious").read_text(encoding="utf-8") == "wrecked"
+    listed = ask(site, "list", "sample")
+    assert [one["state"] for one in listed["snapshots"]] == ["good"] * 3
+    assert not Path(listed["repository"]).is_relative_to(site.root)
+
+
+def test_without_an_agent_the_command_does_it_itself(site: Any) -> None:
+    """Under the repository's lock."""
+    site.save("sample")
+    assert site.run("run", "--once").returncode == 0
+    wreck_and_restore(site, site.root / "data/pv" / site.prefix / "sample/one")
+    assert ask(site, "verify", "--all")["isWhole"]
+    assert site.run("snapshot", "cat", "mine", "one/precious").stdout == "precious"
+    assert site.run("snapshot", "diff", "mine", "latest").returncode in (0, 1)
+
+
+def test_an_agent_does_it_when_asked_and_shows_it(site: Any) -> None:
+    """`status` knows what there is."""
+    site.start()
+    site.save("sample")
+    site.wait_for("sample", "Ready")
+    wreck_and_restore(site, site.root / "data/pv" / site.prefix / "sample/one")
+
+    def has_snapshots() -> bool:
+        (directory,) = site.status()["snapshots"]["directories"]
+        return bool(directory["snapshots"] >= 3 and directory["lastVerifiedAt"])
+
+    site._wait_until(has_snapshots, "status shows the snapshots")
+    assert site.stack("sample")["state"] == "Ready"
+
+
+@pytest.mark.engine
+@pytest.mark.cluster
+def test_a_lost_volume_comes_back_from_outside_docker(real_site: Any, docker_engine: Any) -> None:
+    """The tree is in the repository on the host, and goes back with owners and modes."""
+    site = real_site
+    site.start()
+    site.save("sample")
+    site.wait_for("sample", "Ready")
+    folder = docker_engine.mountpoint(site.environment["HOSTK8S_AGENT_VOLUME_NAME"]) / site.prefix / "sample/one"
+    (folder / "precious").write_text("precious", encoding="utf-8")
+    ask(site, "create", "sample", "--name", "mine")
+    shutil.rmtree(folder)
+    ask(site, "restore", "sample@mine", "--yes")
+    assert (folder / "precious").read_text(encoding="utf-8") == "precious"
+    assert (folder.stat().st_uid, folder.stat().st_mode & 0o7777) == (26, 0o750)
