@@ -154,6 +154,11 @@ def _name_foreign_event(_logger: WrappedLogger, _method: str, event: EventDict) 
     return event
 
 
+def hide_secrets(value: Any) -> Any:  # noqa: ANN401 - a log's values are anything
+    """Return the value with every secret in it hidden: what a name gives away, and what looks like one in text."""
+    return _clean(value)
+
+
 def _hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {key: HIDDEN if _SECRET_KEY.search(key) else _clean(value) for key, value in event.items()}
 

@@ -18,6 +18,7 @@ from hostk8s_agent.cli import (
     completion_verbs,
     dashboard_verbs,
     doctor_verbs,
+    dump_verbs,
     events_verbs,
     explain_verbs,
     lifecycle_verbs,
@@ -233,6 +234,7 @@ events_verbs.register(app)
 completion_verbs.register(app)
 explain_verbs.register(app)
 doctor_verbs.register(app)
+dump_verbs.register(app)
 settings_verbs.register(app)
 service_verbs.register(app)
 lifecycle_verbs.register(app)

@@ -119,7 +119,19 @@ def _build_endpoint(url: str, origin: str, tls_folder: Path | None) -> DockerEnd
     # `unix:/path` and `unix:///path` are the same to the Docker client.
     if url.startswith("unix:") and not url.startswith("unix://"):
         url = "unix://" + url.removeprefix("unix:")
+    url = _without_credentials(url)
     return DockerEndpoint(url, origin, is_remote=_is_remote(url), tls_folder=tls_folder)
+
+
+def _without_credentials(url: str) -> str:
+    """Return the URL without a user and password, which no engine asks for: it is shown, logged and kept."""
+    scheme, separator, rest = url.partition("://")
+    host = rest.partition("/")[0]
+    user, at, _ = host.rpartition("@")
+    if not separator or not at:
+        return url
+    kept = f"{user.partition(':')[0]}@" if scheme == "ssh" else ""
+    return f"{scheme}://{kept}{rest[len(user) + 1 :]}"
 
 
 def _is_remote(url: str) -> bool:
