@@ -20,7 +20,7 @@ from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
 from hostk8s_agent.snapshot.errors import SnapshotError
 from hostk8s_agent.snapshot.expiring import Expiry
 from hostk8s_agent.snapshot.policies import find_stack_policy, load_default_policy
-from hostk8s_agent.snapshot.protection import Due, describe_protection
+from hostk8s_agent.snapshot.protection import describe_protection
 from hostk8s_agent.snapshot.quiescing import ClusterQuiescer
 from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.snapshot.requests import Surroundings, VolumeIdentity
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 5.0
 RECOVERY_SECONDS = 5.0
+WATCH_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 
 # The agent's own requests wait for each other; a person's command says after a while who is at work.
@@ -170,10 +171,6 @@ class AgentSnapshots(SnapshotAnswers):
         if self._recovery.is_alive():
             self._recovery.join()
 
-    def find_due(self, stack: str) -> Due | None:
-        """Return the stack's schedule, None when it has none."""
-        return self.caretaker.find_due(stack)
-
     def problems(self) -> tuple[Problem, ...]:
         """What a person should know: suspect and damaged snapshots, and drills that failed."""
         return self.caretaker.list_problems(self._look()[0])
@@ -181,7 +178,7 @@ class AgentSnapshots(SnapshotAnswers):
     def status(self) -> SnapshotsStatus:
         """What is true of the snapshots, as of some seconds ago at most."""
         snapshots, size_bytes = self._look()
-        now = datetime.now(UTC)
+        now, due = datetime.now(UTC), self.caretaker.list_due()
         of_stack: dict[str, list[SnapshotManifest]] = {}
         for one in snapshots:
             of_stack.setdefault(one.stack, []).append(one)
@@ -192,7 +189,7 @@ class AgentSnapshots(SnapshotAnswers):
                 stack.name,
                 [directory.name for directory in stack.directories],
                 of_stack.get(stack.name, ()),
-                self.find_due(stack.name),
+                due.get(stack.name),
                 now,
             )
         ]
@@ -213,15 +210,16 @@ class AgentSnapshots(SnapshotAnswers):
         self._board.record_event("snapshot.created", words, snapshot.stack)
 
     def _recover(self) -> None:
+        is_recovered = is_awake = False
         while not self._stopping.is_set():
-            try:
-                self.service.recover()
-                is_done = self._quiescer.wake_leftovers()
-            except AgentError:
-                is_done = False
-            if is_done:
-                return
-            self._stopping.wait(RECOVERY_SECONDS)
+            with suppress(AgentError):
+                is_awake = False
+                is_awake = self._quiescer.wake_leftovers()
+                if not is_recovered:
+                    self.service.recover()
+                    is_recovered = True
+            # For good: what could not be woken at the end of a rest is woken when its node can be reached again.
+            self._stopping.wait(WATCH_SECONDS if is_recovered and is_awake else RECOVERY_SECONDS)
 
 
 @contextmanager

@@ -215,7 +215,7 @@ def test_the_caretaker_takes_what_is_due_and_waits_for_the_volume(
     caretaker = house.hire()
     caretaker.start()
     try:
-        wait_until(lambda: (due := caretaker.find_due("sample")) and due.delay == "Docker is away", "it is told")
+        wait_until(lambda: caretaker.list_due()["sample"].delay == "Docker is away", "it is told")
         house.away = ""
         caretaker.look_now()
         wait_until(lambda: len(house.list()) == 1, "the snapshot is taken")
@@ -223,7 +223,5 @@ def test_the_caretaker_takes_what_is_due_and_waits_for_the_volume(
     finally:
         caretaker.stop()
 
-    due = caretaker.find_due("sample")
-    assert due is not None
-    assert (due.interval_seconds, due.delay) == (86400, "")
-    assert caretaker.find_due("unknown") is None
+    [(stack, due)] = caretaker.list_due().items()
+    assert (stack, due.interval_seconds, due.delay) == ("sample", 86400, "")

@@ -96,13 +96,13 @@ def test_a_saved_contract_puts_its_schedule_in_force_at_once(studio: Studio, wai
     studio.may_end.set()
     studio.policies = {"a": NEVER}
     studio.schedule.look_now()
-    assert studio.schedule.find_next("a") is None
+    assert studio.schedule.list_next(studio.policies) == {}
 
     studio.policies = {"a": DAILY}
     studio.schedule.look_now()
 
     wait_until(lambda: studio.ended == ["a"], "the snapshot is taken")
-    wait_until(lambda: (studio.schedule.find_next("a") or studio.clock()) > studio.clock(), "the next is tomorrow")
+    wait_until(lambda: studio.schedule.list_next(studio.policies)["a"] > studio.clock(), "the next is tomorrow")
 
 
 def test_what_is_in_the_way_is_told_and_the_snapshot_taken_when_it_has_gone(
@@ -154,10 +154,9 @@ def test_the_last_success_is_known_after_a_restart(wait_until: Callable[..., Non
     second = Studio(facts)
     second.policies = {"a": DAILY}
     second.schedule.start()
-    due = second.schedule.find_next("a")
+    due = second.schedule.list_next(second.policies)["a"]
     second.schedule.stop()
 
-    assert due is not None
     assert due > datetime.now(UTC) + timedelta(hours=23)
     assert second.begun == []
 

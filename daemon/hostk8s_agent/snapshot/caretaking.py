@@ -24,8 +24,10 @@ from hostk8s_agent.status.model import DrillStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from zoneinfo import ZoneInfo
 
     from hostk8s_agent.contract.model import Contract
+    from hostk8s_agent.contract.schedules import Schedule
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.snapshot.expiring import Expiry
     from hostk8s_agent.snapshot.model import SnapshotManifest
@@ -102,15 +104,20 @@ class Caretaker:
         """Return what is in force for each stack."""
         return {name: find_policy(one.snapshots, self._default) for name, one in self._sources.contracts().items()}
 
-    def find_due(self, stack: str) -> Due | None:
-        """Return the stack's schedule, None when it has none."""
-        contract = self._sources.contracts().get(stack)
-        policy = find_policy(contract.snapshots, self._default) if contract else None
-        at = self._schedule.find_next(stack)
-        if policy is None or policy.schedule is None or at is None:
-            return None
-        span = find_span_seconds(policy.schedule, policy.zone, at)
-        return Due(span, at, self._schedule.explain_delay(stack))
+    def list_due(self) -> Mapping[str, Due]:
+        """Return the schedule of each stack that has one."""
+        policies = self.list_policies()
+        spans: dict[tuple[Schedule, ZoneInfo], float] = {}
+        found = {}
+        for stack, at in self._schedule.list_next(policies).items():
+            policy = policies[stack]
+            if policy.schedule is not None:
+                # Most stacks have one and the same: with a thousand of them, `status` must not work it out each time.
+                key = (policy.schedule, policy.zone)
+                if key not in spans:
+                    spans[key] = find_span_seconds(policy.schedule, policy.zone, at)
+                found[stack] = Due(spans[key], at, self._schedule.explain_delay(stack))
+        return found
 
     def list_drills(self) -> tuple[DrillStatus, ...]:
         """Return each stack's last drill, sorted by stack."""

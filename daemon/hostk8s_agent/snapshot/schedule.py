@@ -105,10 +105,12 @@ class SnapshotSchedule:
         """Look at once: a contract was saved."""
         self._wake.set()
 
-    def find_next(self, stack: str) -> datetime | None:
-        """Return when the stack's next snapshot is due, None when it has no schedule."""
+    def list_next(self, policies: Mapping[str, PolicyInForce]) -> Mapping[str, datetime]:
+        """Return when the next snapshot is due of each stack that has a schedule."""
         with self._lock:
-            return self._planner.find_next(Work("snapshot", stack), self._policies(), self._clock())
+            now = self._clock()
+            times = {stack: self._planner.find_next(Work("snapshot", stack), policies, now) for stack in policies}
+        return {stack: at for stack, at in times.items() if at is not None}
 
     def explain_delay(self, stack: str) -> str:
         """Return in words why the stack's snapshot is due and not taken, empty when nothing is in its way."""
