@@ -122,7 +122,7 @@ def test_a_volume_in_use_waits_for_its_claim_and_then_goes(
 
 
 def test_an_annotation_keeps_an_object(pruning_site: Any, cluster: Any, wait_until: Wait) -> None:
-    """Whoever wrote it is asked first, and told how to take it back."""
+    """Whoever wrote it is asked first, and told how to take it back. A finalizer that is stuck is waited for calmly."""
     site = pruning_site
     stack = f"{site.prefix}-app"
     volume = persistent_volume_name(stack, "one")
@@ -132,8 +132,16 @@ def test_an_annotation_keeps_an_object(pruning_site: Any, cluster: Any, wait_unt
     cluster.kubectl("annotate", "pv", volume, "hostk8s.io/prune=disabled")
     shutil.rmtree(file.parent)
     site.wait_for_codes(stack, "ContractGone", "PruneDisabled", "ObjectInUse")
+    finalizers = '{"metadata":{"finalizers":["example.com/stuck"]}}'
+    cluster.kubectl("patch", "pv", volume, "--type=merge", "-p", finalizers)
     cluster.kubectl("annotate", "pv", volume, "hostk8s.io/prune-")
+    site.wait_for_codes(stack, "ContractGone", "ObjectTerminating")
+    assert site.run("reconcile", stack, "--wait").returncode == 1
+    cluster.kubectl("patch", "pv", volume, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     wait_until(lambda: site.stack(stack)["state"] == "Unknown", "nothing is left of the stack")
+    events = json.loads(site.run("events", "--stack", stack, "-o", "json").stdout)["events"]
+    pruned = sorted(event["message"].partition(" ")[0] for event in events if event["type"] == "pruned")
+    assert pruned == [f"PersistentVolume/{volume}", f"StorageClass/{site.prefix}-{stack}"], "each is deleted once"
 
 
 def test_a_claim_that_is_made_again_gets_its_volume_back(pruning_site: Any, cluster: Any, wait_until: Wait) -> None:
