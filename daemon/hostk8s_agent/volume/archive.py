@@ -54,6 +54,7 @@ class ContainerArchive:
         self._engine = engine
         self._stall_seconds = stall_seconds
         self._url = engine.build_url(f"/containers/{quote(container_id, safe='')}/archive")
+        self._container_url = engine.build_url(f"/containers/{quote(container_id, safe='')}/json")
 
     def find_stat(self, path: str) -> PathStat | None:
         """Return what stands at an absolute path of the container, None when nothing does (about 2 ms).
@@ -66,6 +67,9 @@ class ContainerArchive:
             response = self._engine.client.head(self._url, params={"path": path})
             if response.status_code == HTTPStatus.NOT_FOUND:
                 return None
+            if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                # A container that is being removed at this moment fails, without a word, before it is gone.
+                self._require_staying()
             require_success(response, attempt)
             text = response.headers["X-Docker-Container-Path-Stat"]
             return _parse_stat(json.loads(base64.b64decode(text)))
@@ -114,6 +118,15 @@ class ContainerArchive:
                 timeout=(seconds, seconds),
             )
             require_success(response, attempt)
+
+    def _require_staying(self) -> None:
+        """Raise `HelperGoneError` when the container is gone, or on its way out."""
+        response = self._engine.client.get(self._container_url)
+        is_leaving = response.status_code == HTTPStatus.NOT_FOUND
+        if response.status_code == HTTPStatus.OK:
+            is_leaving = json.loads(response.content).get("State", {}).get("Status") in {"removing", "dead"}
+        if is_leaving:
+            raise HelperGoneError("the helper container is being removed", hint="the agent makes a new one by itself")
 
     def require_container(self) -> None:
         """Raise `HelperGoneError` when the container itself is gone."""
