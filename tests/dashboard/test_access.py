@@ -77,6 +77,18 @@ def test_another_page_is_refused_even_with_the_cookie(web: Any, headers: dict[st
     assert web.agent.asked == []
 
 
+@pytest.mark.parametrize(
+    "host", ["hostk8s.attacker.example:{port}", "127.0.0.1:1", "127.0.0.1", "localhost", "", "[::1]:{port}"]
+)
+def test_a_name_that_leads_here_is_not_ours(web: Any, host: str) -> None:
+    """DNS rebinding: the browser takes the other site's page for the page of this address, and sends no Origin."""
+    path, cookie = web.log_in()
+    sent = {"Host": host.format(port=web.port), "Cookie": cookie, "Sec-Fetch-Site": "same-origin"}
+    assert web.ask("GET", f"{path}api/v1/status", sent).status == 421
+    assert web.ask("GET", "/metrics", {"Host": sent["Host"]}).status == 421
+    assert web.ask("GET", f"{path}api/v1/status", {**sent, "Host": f"localhost:{web.port}"}).status == 200
+
+
 def test_a_change_wants_the_page_to_say_that_it_is_the_page(web: Any) -> None:
     """Every browser sends Origin with a POST: one without it is no page of ours."""
     path, cookie = web.log_in()
