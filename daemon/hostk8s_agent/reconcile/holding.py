@@ -6,13 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.errors import Problem
-from hostk8s_agent.watch.scan import scan_contract_files
+from hostk8s_agent.watch.scan import ScanResult, scan_contract_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hostk8s_agent.watch.scan import ScanResult
     from hostk8s_agent.workspace import Workspace
 
 # What git leaves in its folder while it changes the files, or while a person is in the middle of something
@@ -29,14 +28,20 @@ _GIT_MARKERS = (
 _GIT_FILE_LIMIT_BYTES = 4096
 
 
+GIT_AT_WORK = "PruneWaitsForGit"
+
+# What is said instead of a scan that was not made: nothing was seen.
+_UNSEEN = ScanResult({}, "unreadable")
+
+
 def find_doubt(workspace: Workspace, folder_seen_before: str) -> tuple[Problem | None, ScanResult]:
     """Scan the contracts; return why nothing may be pruned now (None when nothing speaks against it) and the scan.
 
-    `folder_seen_before` is the `folder_identity` of the stacks folder when it last held a contract.
+    `folder_seen_before` is the `folder_identity` of the stacks folder when it last held a contract. While git is at
+    work nothing is scanned: that is asked each second.
     """
     if marker := find_git_operation(workspace.stacks_root):
-        scan = scan_contract_files(workspace.stacks_root)
-        return _explain_git(workspace.relative(marker)), scan
+        return _explain_git(workspace.relative(marker)), _UNSEEN
     scan = scan_contract_files(workspace.stacks_root)
     unread = _find_unread(workspace, scan)
     if unread is None and not scan.files and folder_seen_before not in ("", folder_identity(workspace)):

@@ -16,7 +16,7 @@ from hostk8s_agent.errors import ClusterError
 from hostk8s_agent.pacing import Backoff
 from hostk8s_agent.plan.pruning import PrunePlan, Verdict, explain_users, plan_pruning
 from hostk8s_agent.plan.wording import subject_of
-from hostk8s_agent.reconcile.holding import find_doubt, folder_identity
+from hostk8s_agent.reconcile.holding import GIT_AT_WORK, find_doubt, folder_identity
 from hostk8s_agent.reconcile.pruning_terms import PRUNE_OFF, PrunePreview, PruneState
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ PRUNED = "pruned"
 FACT_FOLDER = "stacks.folder"
 """The record of which folder held the contracts: another one, and empty, is an unmounted disk."""
 
-# Neither the end of git's work nor that of a pod brings an event.
-_DOUBT_SECONDS = 1.0
+# Neither the end of git's work, nor a contract that can be read again, nor the end of a pod brings an event.
+_GIT_SECONDS = 1.0
+_CONTRACTS_SECONDS = 15.0
 _PODS_SECONDS = 15.0
 
 
@@ -201,7 +202,7 @@ class Pruning:
         """Delete what may be deleted; return what was found, and in how many seconds to look again by ourselves."""
         doubt, scan = find_doubt(self._workspace, self._folder_seen_before)
         if doubt is not None:
-            return PruneState(doubt), _DOUBT_SECONDS
+            return PruneState(doubt), _GIT_SECONDS if doubt.code == GIT_AT_WORK else _CONTRACTS_SECONDS
         if scan.files:
             self._see_folder()
         # A contract that is there and was never good may ask for anything that its stack had.
