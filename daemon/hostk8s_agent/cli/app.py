@@ -16,6 +16,7 @@ from hostk8s_agent import __version__
 from hostk8s_agent.cli import (
     cluster_verbs,
     completion_verbs,
+    contract_verbs,
     dashboard_verbs,
     doctor_verbs,
     dump_verbs,
@@ -232,6 +233,7 @@ storage_verbs.register(app)
 snapshot_verbs.register(app)
 events_verbs.register(app)
 completion_verbs.register(app)
+contract_verbs.register(app)
 explain_verbs.register(app)
 doctor_verbs.register(app)
 dump_verbs.register(app)

@@ -41,7 +41,7 @@ def _check_stacks(found: Circumstances) -> Finding:
     if scan.problems:
         return fail("stacks folder", scan.problems[0].message, scan.problems[0].hint)
     if not scan.files:
-        return warn("stacks folder", f"no contract below {root}", f"write {root}/<stack>/hostk8s.storage.yaml")
+        return warn("stacks folder", f"no contract below {root}", "hostk8s-agent init STACK")
     unreadable = [file.path for file in scan.files.values() if not os.access(file.path, os.R_OK)]
     if unreadable:
         return fail("stacks folder", f"{unreadable[0]} cannot be read", f"chmod u+r {unreadable[0]}")
