@@ -14,6 +14,7 @@ import pytest
 from tests.snapshot.conftest import Ground, describe, fill
 
 from hostk8s_agent.errors import AgentError
+from hostk8s_agent.snapshot.bundling import read_bundle, write_bundle
 from hostk8s_agent.snapshot.errors import (
     ManifestDuplicateError,
     ManifestForgedError,
@@ -358,6 +359,34 @@ def test_a_file_is_read_out_of_a_snapshot_and_two_are_compared(ground: Ground) -
         ("changed", "data"),
         ("removed", "data/pipe"),
     ]
+
+
+def test_a_snapshot_travels_as_one_file(ground: Ground, tmp_path: Path) -> None:
+    """To another repository, where it is good and restores the same tree."""
+    snapshot = ground.service.select(ground.create())
+    write_bundle(ground.repository, snapshot, tmp_path / "bundle.tar")
+    other = Ground(tmp_path / "other")
+    repository = other.repository
+    repository.prepare()
+    taken_in = read_bundle(repository, tmp_path / "bundle.tar", lambda: other.now)
+    assert (taken_in.id, taken_in.state) == (snapshot.id, SnapshotState.GOOD)
+    other.service.restore(LATEST)
+    assert describe(other.path()) == describe(ground.path())
+
+
+def test_a_file_that_is_not_whole_adds_nothing(ground: Ground, tmp_path: Path) -> None:
+    """Cut, changed, or something else altogether."""
+    write_bundle(ground.repository, ground.service.select(ground.create()), tmp_path / "bundle.tar")
+    whole = (tmp_path / "bundle.tar").read_bytes()
+    middle = len(whole) // 2
+    changed = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    other = Ground(tmp_path / "other")
+    other.repository.prepare()
+    for content in (whole[:middle], changed, b"something else", whole.replace(b"/sample/data", b"/sample/DATA")):
+        (tmp_path / "broken.tar").write_bytes(content)
+        with pytest.raises(SnapshotError):
+            read_bundle(other.repository, tmp_path / "broken.tar", lambda: other.now)
+        assert other.repository.list_ids() == []
 
 
 def test_every_error_has_a_hint(ground: Ground) -> None:

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from hostk8s_agent.workspace import Workspace
 
 
+def find_repository(workspace: Workspace) -> Repository:
+    """Return the workspace's repository."""
+    settings = load_settings(workspace)
+    return Repository(settings.snapshot_repository or data_folder(workspace) / "snapshots")
+
+
 def find_snapshot(which: str, workspace: Workspace, stack: str | None = None) -> tuple[Repository, SnapshotManifest]:
     """Return the repository and the one snapshot that is meant."""
-    settings = load_settings(workspace)
-    repository = Repository(settings.snapshot_repository or data_folder(workspace) / "snapshots")
+    repository = find_repository(workspace)
     repository.require_known()
     if which in repository.list_ids():
         return repository, repository.load(which)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hostk8s_agent.cli import snapshot_file_verbs
 from hostk8s_agent.cli.declaring import (
     ExamplesFirst,
     ExamplesFirstGroup,
@@ -61,16 +62,6 @@ _EXAMPLES: dict[str, str] = {
     "expire": """
     hostk8s-agent snapshot expire --dry-run                  what would go, and why the rest stays
     """,
-    "ls": """
-    hostk8s-agent snapshot ls 20260131-080000                every entry
-    hostk8s-agent snapshot ls 20260131-080000 data/pg_wal    those below a path
-    """,
-    "cat": """
-    hostk8s-agent snapshot cat 20260131-080000 data/PG_VERSION
-    """,
-    "diff": """
-    hostk8s-agent snapshot diff 20260131-080000 20260131-140000
-    """,
 }
 
 
@@ -89,6 +80,7 @@ def register(app: typer.Typer) -> None:
     )
     for name, verb in _VERBS.items():
         group.command(name, cls=ExamplesFirst, epilog=_EXAMPLES[name])(verb)
+    snapshot_file_verbs.register(group)
     app.add_typer(group, name="snapshot")
 
 
@@ -236,56 +228,6 @@ def _expire(
     end(verb)
 
 
-def _ls(
-    snapshot: SnapshotArgument,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="DIRECTORY/PATH.", show_default=False)] = "",
-    *,
-    output: OutputOption = "table",
-    workspace: WorkspaceOption = None,
-) -> None:
-    """List what a snapshot holds. Reads the repository itself, the agent is not asked."""
-
-    def verb() -> ExitCode:
-        from hostk8s_agent.cli.snapshot_looking import show_entries  # noqa: PLC0415 - each verb pays for its own
-
-        return show_entries(snapshot, path, output, workspace)
-
-    end(verb)
-
-
-def _cat(
-    snapshot: SnapshotArgument,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="DIRECTORY/PATH of a file.")],
-    *,
-    workspace: WorkspaceOption = None,
-) -> None:
-    """Write a file of a snapshot to stdout."""
-
-    def verb() -> ExitCode:
-        from hostk8s_agent.cli.snapshot_looking import write_content  # noqa: PLC0415 - each verb pays for its own
-
-        return write_content(snapshot, path, workspace)
-
-    end(verb)
-
-
-def _diff(
-    first: Annotated[str, typer.Argument(metavar="A", help="The earlier one.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="The later one.")],
-    *,
-    output: OutputOption = "table",
-    workspace: WorkspaceOption = None,
-) -> None:
-    """Show what differs between two snapshots. Exit 0 when nothing does, 1 when something does."""
-
-    def verb() -> ExitCode:
-        from hostk8s_agent.cli.snapshot_looking import show_difference  # noqa: PLC0415 - each verb pays for its own
-
-        return show_difference(first, second, output, workspace)
-
-    end(verb)
-
-
 _VERBS: dict[str, Callable[..., None]] = {
     "create": _create,
     "list": _list,
@@ -296,7 +238,4 @@ _VERBS: dict[str, Callable[..., None]] = {
     "accept": _accept,
     "forget": _forget,
     "expire": _expire,
-    "ls": _ls,
-    "cat": _cat,
-    "diff": _diff,
 }

@@ -21,6 +21,7 @@ AgentError
     ├── RestoreSpaceError             not enough space for the restored tree beside the live one
     ├── RestoreFailedError            the restored tree could not be written, or is not what was snapshotted
     ├── TargetInUseError              a pod uses what is to be replaced
+    ├── BundleRefusedError            a file that holds no snapshot, or not all of one
     └── NothingToUndoError            no restore of the stack can be undone
 ```
 """
@@ -146,6 +147,12 @@ class TargetInUseError(SnapshotError):
     """A pod uses what is to be replaced."""
 
     code = "TargetInUse"
+
+
+class BundleRefusedError(SnapshotError):
+    """A file holds no snapshot, or not all of one."""
+
+    code = "BundleRefused"
 
 
 class NothingToUndoError(SnapshotError):

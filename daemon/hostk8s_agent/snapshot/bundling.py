@@ -1,0 +1,127 @@
+"""A snapshot as one file, for a colleague: a plain tar of its manifest, listings and archives as they lie here.
+
+The manifest comes first, so that whoever reads the file knows what must follow; everything is compared when it is taken
+in, and nothing is visible before all of it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from typing import IO, TYPE_CHECKING, Final
+
+from hostk8s_agent.snapshot.documents import ID_PATTERN, parse_manifest, render_manifest
+from hostk8s_agent.snapshot.durable import incoming
+from hostk8s_agent.snapshot.errors import BundleRefusedError, SnapshotError
+from hostk8s_agent.snapshot.model import SnapshotState
+from hostk8s_agent.snapshot.verifying import Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from hostk8s_agent.snapshot.model import SnapshotManifest
+    from hostk8s_agent.snapshot.repository import Repository
+
+MANIFEST_NAME: Final = "manifest.json"
+MAX_MANIFEST_BYTES: Final = 16 << 20
+_CHUNK_BYTES: Final = 1 << 20
+_HINT: Final = "ask for the file again; nothing was added to the repository"
+
+
+def write_bundle(repository: Repository, snapshot: SnapshotManifest, file: Path) -> None:
+    """Write a snapshot as one file, whole or not at all."""
+    with incoming(file.resolve().parent) as beside:
+        with os.fdopen(os.dup(beside.descriptor), "wb") as output, tarfile.open(fileobj=output, mode="w") as bundle:
+            text = render_manifest(snapshot)
+            header = tarfile.TarInfo(MANIFEST_NAME)
+            header.size = len(text)
+            bundle.addfile(header, io.BytesIO(text))
+            for name, path in _find_parts(repository, snapshot).items():
+                with path.open("rb") as part:
+                    header = tarfile.TarInfo(name)
+                    header.size = os.fstat(part.fileno()).st_size
+                    bundle.addfile(header, part)
+        beside.keep_as(file.resolve())
+
+
+def read_bundle(repository: Repository, file: Path, clock: Callable[[], datetime]) -> SnapshotManifest:
+    """Take a file's snapshot into the repository, and return it; under the lock, with the repository prepared.
+
+    Raises `BundleRefusedError` for what is none, `ManifestForgedError`, and `SnapshotDamagedError` for one that is not
+    what was written.
+    """
+    try:
+        return _take_in(repository, file, clock)
+    except SnapshotError:
+        # What was stored of it already belongs to no snapshot.
+        repository.sweep()
+        raise
+
+
+def _take_in(repository: Repository, file: Path, clock: Callable[[], datetime]) -> SnapshotManifest:
+    try:
+        with file.open("rb") as opened, tarfile.open(fileobj=opened, mode="r|") as bundle:
+            snapshot = _read_manifest(bundle)
+            if snapshot.id in repository.list_ids():
+                return repository.load(snapshot.id)
+            wanted = _find_parts(repository, snapshot)
+            while (header := bundle.next()) is not None:
+                target = wanted.get(header.name)
+                content = bundle.extractfile(header) if target is not None else None
+                if target is None or content is None:
+                    raise _refuse(f"holds {header.name!r}, which is no part of {snapshot.id}")
+                _store(content, target)
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise _refuse(f"cannot be read: {error}") from error
+    if missing := [path.name for path in wanted.values() if not path.exists()]:
+        raise _refuse(f"lacks {missing[0]}")
+    repository.add(snapshot)
+    verified = Verifier(repository, clock).verify(snapshot).snapshot
+    if verified.state is SnapshotState.DAMAGED:
+        repository.remove(verified.id)
+        raise _refuse(f"is not whole: {verified.marks.reason}")
+    return verified
+
+
+def _find_parts(repository: Repository, snapshot: SnapshotManifest) -> dict[str, Path]:
+    """Return what belongs to a snapshot besides its manifest: the names in a bundle, and the places here."""
+    paths = [repository.listing_path(one.archive.tree) for one in snapshot.directories]
+    paths += [repository.archive_path(one.archive) for one in snapshot.directories]
+    return {f"{path.parent.name}/{path.name}": path for path in paths}
+
+
+def _read_manifest(bundle: tarfile.TarFile) -> SnapshotManifest:
+    header = bundle.next()
+    content = bundle.extractfile(header) if header is not None and header.isreg() else None
+    if header is None or content is None or header.name != MANIFEST_NAME or header.size > MAX_MANIFEST_BYTES:
+        raise _refuse("does not begin with a manifest")
+    text = content.read()
+    try:
+        snapshot_id = str(json.loads(text)["id"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _refuse("does not begin with a manifest") from error
+    if not ID_PATTERN.fullmatch(snapshot_id):
+        raise _refuse("does not begin with a manifest")
+    return parse_manifest(text, snapshot_id)
+
+
+def _store(content: IO[bytes], target: Path) -> None:
+    digest = hashlib.sha256()
+    with incoming(target.parent) as file:
+        while chunk := content.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            file.write(chunk)
+        # An archive's name is its digest; a listing is compared with its name when it is read.
+        if target.parent.name == "archives" and digest.hexdigest() != target.name.partition(".")[0]:
+            raise _refuse(f"holds {target.name} with another content")
+        if not target.exists():
+            file.keep_as(target)
+
+
+def _refuse(what: str) -> SnapshotError:
+    return BundleRefusedError(f"the file {what}", hint=_HINT)
