@@ -24,6 +24,7 @@ from hostk8s_agent.errors import VolumeError
 from hostk8s_agent.plan.actions import ChangeDirectory, CreateDirectory
 from hostk8s_agent.snapshot.durable import make_folder, remove_durably, write_durably
 from hostk8s_agent.snapshot.errors import RestoreFailedError, SnapshotError
+from hostk8s_agent.snapshot.telling_apart import has_content
 from hostk8s_agent.snapshot.unpacking import iterate_archive, iterate_listing
 from hostk8s_agent.snapshot.writing import write_tree
 from hostk8s_agent.volume.errors import ExchangeImpossibleError
@@ -55,11 +56,12 @@ class Replacement:
 class StagedTree:
     """A tree beside the live one. `identity` is device and inode, empty where the way in does not tell them.
 
-    `is_swapped` says that the two have changed places already.
+    `tree` is the listing of what was written there. `is_swapped` says that the two have changed places already.
     """
 
     live: str
     staged: str
+    tree: str
     identity: str = ""
     is_swapped: bool = False
 
@@ -93,7 +95,10 @@ class Restorer:
         """Replace the directories. Raises before anything live was touched, or when the swap itself fails."""
         identifier = secrets.token_hex(6)
         folder = f"{STAGING_FOLDER}-{identifier}"
-        trees = tuple(StagedTree(one.target.path, f"{folder}/{number}") for number, one in enumerate(replacements))
+        trees = tuple(
+            StagedTree(one.target.path, f"{folder}/{number}", one.taken.archive.tree)
+            for number, one in enumerate(replacements)
+        )
         journal = Journal(identifier, stack, "staging", trees)
         self._write(journal)
         try:
@@ -177,7 +182,10 @@ class Restorer:
         observed = self._access.observe_directories([tree.staged])[0]
         if observed.kind != "directory":
             return False
-        return not tree.identity or self._identify(tree.staged) == tree.identity
+        if tree.identity:
+            return self._identify(tree.staged) == tree.identity
+        # Nobody but us sees what is there: the new tree as it was written, or the old one.
+        return has_content(self._access, tree.staged, iterate_listing(self._repository, tree.tree))
 
     def _identify(self, path: str) -> str:
         if not isinstance(self._access, TreeAccess):
@@ -200,7 +208,13 @@ class Restorer:
             "stack": journal.stack,
             "phase": journal.phase,
             "trees": [
-                {"live": one.live, "staged": one.staged, "identity": one.identity, "swapped": one.is_swapped}
+                {
+                    "live": one.live,
+                    "staged": one.staged,
+                    "tree": one.tree,
+                    "identity": one.identity,
+                    "swapped": one.is_swapped,
+                }
                 for one in journal.trees
             ],
         }
@@ -242,7 +256,13 @@ def has_journals(repository: Repository) -> bool:
 
 def _parse(document: dict[str, Any]) -> Journal:
     trees = tuple(
-        StagedTree(str(one["live"]), str(one["staged"]), str(one["identity"]), bool(one["swapped"]))
+        StagedTree(
+            str(one["live"]),
+            str(one["staged"]),
+            str(one["tree"]),
+            str(one["identity"]),
+            is_swapped=bool(one["swapped"]),
+        )
         for one in document["trees"]
     )
     return Journal(str(document["id"]), str(document["stack"]), str(document["phase"]), trees)

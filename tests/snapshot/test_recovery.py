@@ -1,0 +1,47 @@
+"""A restore that ends between the exchange and the word of it, by a way in that tells no inode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.snapshot.conftest import Ground, describe
+
+from hostk8s_agent.snapshot.requests import RestoreRequest
+
+
+class Dying:
+    """The helper container's way, as far as it matters here: no descriptors, and an end before or after an exchange."""
+
+    def __init__(self, access: Any, *, is_before: bool) -> None:
+        self._access = access
+        self._is_before = is_before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._access, name)
+
+    def exchange_directories(self, first: str, second: str) -> None:
+        if not self._is_before:
+            self._access.exchange_directories(first, second)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before the exchange", "after the exchange"])
+def test_the_next_start_knows_by_the_content_which_tree_is_live(ground: Ground, is_before: bool) -> None:  # noqa: FBT001
+    """It finishes what was begun, and never swaps back what was done."""
+    (ground.path() / "to-nowhere").unlink()
+    (ground.path() / "first-name").unlink()
+    (ground.path() / "second-name").unlink()
+    snapshot = ground.create()
+    wanted = sorted(describe(ground.path()))
+    (ground.path() / "later").write_text("later")
+    dying = Dying(ground.access, is_before=is_before)
+    ground.change(volume=lambda: dying)
+    with pytest.raises(KeyboardInterrupt):
+        ground.service.restore(RestoreRequest("sample", snapshot))
+    after = Dying(ground.access, is_before=is_before)
+    after.exchange_directories = ground.access.exchange_directories  # type: ignore[method-assign]
+    ground.change(volume=lambda: after)
+    ground.service.recover()
+    assert sorted(describe(ground.path())) == wanted
+    assert [path.name for path in ground.root.iterdir()] == ["sample"]
