@@ -107,6 +107,7 @@ def test_an_agent_that_is_killed_under_churn_converges(
     wait_until(churn.is_settled, "settled at first")
     # The helper, and whatever else the agent keeps on the volume by design.
     serving = len(containers_on(docker_engine, real_site.environment["HOSTK8S_AGENT_VOLUME_NAME"]))
+    row.note(f"{STACKS} stacks, some 40 saves a second, through the helper container, on the real API server")
     for trial in row.trials():
         with trial:
             with churn.running():
@@ -117,7 +118,6 @@ def test_an_agent_that_is_killed_under_churn_converges(
             wait_until(churn.is_settled, "settled after the kill", 60)
             row.measure("settled after the start", time.monotonic() - began, "s", limit=10)
             require_nothing_left(real_site, docker_engine, containers=serving)
-    row.note(f"{STACKS} stacks, some 40 saves a second, through the helper container, on the real API server")
 
 
 @pytest.fixture
@@ -192,6 +192,7 @@ def test_an_engine_that_restarts_is_recovered_from(
     site.start()
     wait_until(churn.is_settled, "settled at first")
     serving = len(containers_on(engine, site.environment["HOSTK8S_AGENT_VOLUME_NAME"]))
+    row.note("half of them by SIGTERM, half by SIGKILL; saves go on until it is down")
     for trial in row.trials():
         with trial as number:
             with churn.running():
@@ -203,4 +204,3 @@ def test_an_engine_that_restarts_is_recovered_from(
             wait_until(churn.is_settled, "settled after the restart", 90)
             row.measure("settled after the engine answers", time.monotonic() - began, "s", limit=15)
             require_nothing_left(site, engine, containers=serving)
-    row.note("half of them by SIGTERM, half by SIGKILL; saves go on until it is down")

@@ -50,6 +50,7 @@ def test_an_overflow_of_events_loses_no_save(row: Row, site: Any, wait_until: Wa
         site.wait_for(stack, "Ready")
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
     pid = site.status()["agent"]["pid"]
+    row.note(f"20 stacks; {limit + 2_000} events and more while the agent is stopped, the kernel keeps {limit}")
     for trial in row.trials():
         with trial as number:
             os.kill(pid, signal.SIGSTOP)
@@ -68,7 +69,6 @@ def test_an_overflow_of_events_loses_no_save(row: Row, site: Any, wait_until: Wa
             # Far below the scan's interval of 30 s: the overflow itself has to be noticed.
             wait_until(lambda size=size: all(has_size(site, one, size) for one in stacks), "all sizes", 20)
             row.measure("settled after the burst", time.monotonic() - began, "s", limit=2)
-    row.note(f"20 stacks; {limit + 2_000} events and more while the agent is stopped, the kernel keeps {limit}")
 
 
 @pytest.mark.fault(
@@ -181,6 +181,7 @@ def test_a_stacks_folder_that_goes_takes_nothing_with_it(row: Row, site: Any, wa
     site.start()
     for stack in stacks:
         site.wait_for(stack, "Ready")
+    row.note("with a scan each second and no time of grace to speak of")
     for trial in row.trials():
         with trial as number:
             before = {stack: manifest(site, stack) for stack in stacks}
@@ -203,7 +204,6 @@ def test_a_stacks_folder_that_goes_takes_nothing_with_it(row: Row, site: Any, wa
             wait_until(lambda size=size: all(has_size(site, one, size) for one in stacks), "all sizes")
             row.measure("well and following again after", time.monotonic() - began, "s")
             wait_until(lambda: all(site.stack(one)["state"] == "Ready" for one in stacks), "all are Ready")
-    row.note("with a scan each second and no time of grace to speak of")
 
 
 def _tells_of_the_folder(site: Any) -> bool:
