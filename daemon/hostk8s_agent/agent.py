@@ -34,7 +34,7 @@ from hostk8s_agent.service.heartbeats import VitalSigns
 from hostk8s_agent.snapshot.caretaking import KeptFacts
 from hostk8s_agent.snapshots import AgentSnapshots
 from hostk8s_agent.status.board import Event, StatusBoard, render_time
-from hostk8s_agent.status.model import AgentInfo, AgentPhase, AgentStatus, StackStatus, WatchStatus
+from hostk8s_agent.status.model import AgentInfo, AgentPhase, AgentStatus, StackStatus
 from hostk8s_agent.status.records import Records, find_holders
 from hostk8s_agent.status.unseen import describe_unseen
 from hostk8s_agent.watch.scan import ScanResult, scan_contract_files
@@ -83,6 +83,7 @@ class Agent:
         self._metrics = AgentMetrics(
             Sources(self.status, lambda: self._controller.queue_depth, self._connections.request_counts)
         )
+        self.metrics = self._metrics.render
         self._book = ContractBook(
             workspace,
             last_good={name: record.contract for name, record in self._remembered.items() if record.contract},
@@ -192,9 +193,7 @@ class Agent:
             agent=AgentInfo(self._phase, __version__, os.getpid(), str(self._workspace.root), self._started_at),
             docker=self._connections.docker_status(),
             cluster=self._connections.cluster_status(),
-            watch=WatchStatus(
-                watch.backend, watch.roots, render_time(watch.last_scan_at) if watch.last_scan_at else ""
-            ),
+            watch=watch.describe(),
             stacks=self._board.stacks(),
             problems=(
                 *self.settings_problems(),
@@ -236,10 +235,6 @@ class Agent:
     def wait_for_change(self, revision: int, timeout_seconds: float) -> int:
         """The number of the newest change of a stack or event, waiting up to the timeout for one after it."""
         return self._board.wait_for_change(revision, timeout_seconds)
-
-    def metrics(self) -> bytes:
-        """The figures as Prometheus reads them."""
-        return self._metrics.render()
 
     def history(self) -> tuple[Event, ...]:
         """The events that are kept, of earlier agents too, oldest first."""

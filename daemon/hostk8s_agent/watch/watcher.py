@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -21,6 +21,7 @@ from hostk8s_agent.watch.native import open_native_source
 from hostk8s_agent.watch.reporter import StackReporter
 from hostk8s_agent.watch.scan import ScanResult, scan_contract_files
 from hostk8s_agent.watch.signals import Signals
+from hostk8s_agent.watch.state import WatchState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,24 +40,6 @@ POLL_COST_FACTOR = 100.0
 # A storm of lost events must not become a storm of scans.
 SCAN_GAP_SECONDS = 0.2
 SCAN_GAP_COST_FACTOR = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class WatchState:
-    """How the watch does, at an instant.
-
-    `backend` is what delivers events: `inotify`, `fsevents`, …, `polling`, or `waiting` while the stacks
-    folder is missing and before the start. `roots` are the watched folders, now one. `last_scan_at` is unix
-    seconds, None before the first scan. `heartbeat` is the monotonic second at which the watcher's thread was
-    last seen to run: older than some ten seconds means that it hangs. `problems` holds the watch's and the
-    last scan's.
-    """
-
-    backend: str
-    roots: tuple[str, ...]
-    last_scan_at: float | None
-    heartbeat: float
-    problems: tuple[Problem, ...]
 
 
 class ContractWatcher:
