@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from hostk8s_agent.cli.status_page import _find_protection
+
 pytestmark = pytest.mark.usefixtures("server")
 
 BIN = Path(sys.executable).parent
@@ -52,6 +54,17 @@ def test_status_as_names_and_wide(run: Callable[..., Any]) -> None:
     wide = run("status", "-o", "wide").out
     assert "CONTRACT" in wide
     assert "software/stacks/sample/hostk8s.storage.yaml" in wide
+
+
+def test_a_stack_is_protected_since_its_oldest_verification() -> None:
+    """One directory without a verified snapshot and the stack is not."""
+
+    def protect(stack: str, *, at: str) -> dict[str, Any]:
+        return {"stack": stack, "isProtected": bool(at), "lastVerifiedAt": at}
+
+    told = [protect("a", at="2025-02-02"), protect("a", at="2025-02-01"), protect("b", at="2025-02-02")]
+    document = {"snapshots": {"directories": [*told, protect("b", at="")]}}
+    assert _find_protection(document) == {"a": "2025-02-01", "b": "no"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

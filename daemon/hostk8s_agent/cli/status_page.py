@@ -33,7 +33,7 @@ def render_status_page(document: Document, screen: Screen, *, is_wide: bool = Fa
     lines = list(_render_head(document, screen))
     stacks = sorted(document["stacks"], key=_rank)
     lines.append("")
-    rows = _render_stacks(stacks, screen, is_wide=is_wide)
+    rows = _render_stacks(stacks, screen, _find_protection(document) if is_wide else None)
     lines += rows or ["No stack has a contract: software/stacks/<stack>/hostk8s.storage.yaml"]
     problems = [*document["problems"], *(problem for stack in stacks for problem in stack["problems"])]
     lines += _render_problems(problems, screen)
@@ -116,13 +116,27 @@ def _render_head(document: Document, screen: Screen) -> Iterator[str]:
     yield _field("Watch", ", ".join(filter(None, [watch["backend"], *watch["roots"], scanned])), screen)
 
 
-def _render_stacks(stacks: Sequence[Document], screen: Screen, *, is_wide: bool) -> list[str]:
+def _find_protection(document: Document) -> dict[str, str]:
+    """Return since when each stack is protected: its oldest verification; `no` where a directory has none."""
+    found: dict[str, str] = {}
+    for one in document.get("snapshots", {}).get("directories", ()):
+        since = one["lastVerifiedAt"] if one["isProtected"] else "no"
+        before = found.get(one["stack"], since)
+        found[one["stack"]] = "no" if "no" in {before, since} else min(before, since)
+    return found
+
+
+def _render_stacks(stacks: Sequence[Document], screen: Screen, protection: dict[str, str] | None) -> list[str]:
     headers = ["STACK", "STATE", "DIRECTORIES", "VOLUMES", "CLAIMS", "MESSAGE"]
     rows = [_render_stack(stack, screen) for stack in stacks]
-    if is_wide:
-        headers[-1:-1] = ["RECONCILED", "CONTRACT"]
+    if protection is not None:
+        headers[-1:-1] = ["RECONCILED", "PROTECTED SINCE", "CONTRACT"]
         for stack, row in zip(stacks, rows, strict=True):
-            row[-1:-1] = [Cell(stack["lastReconciledAt"] or "not yet"), Cell(stack["file"])]
+            row[-1:-1] = [
+                Cell(stack["lastReconciledAt"] or "not yet"),
+                Cell(protection.get(stack["name"], "-")),
+                Cell(stack["file"]),
+            ]
     return render_table(headers, rows, screen)
 
 

@@ -10,6 +10,7 @@ from hostk8s_agent.doctor.cluster_checks import check_cluster
 from hostk8s_agent.doctor.docker_checks import check_docker
 from hostk8s_agent.doctor.findings import Finding, fail
 from hostk8s_agent.doctor.machine_checks import check_machine
+from hostk8s_agent.doctor.snapshot_checks import check_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
         ("machine", check_machine),
         ("Docker", check_docker),
         ("cluster", check_cluster),
+        ("snapshots", check_snapshots),
     ):
         try:
             yield from check(found)
