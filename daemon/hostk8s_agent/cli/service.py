@@ -10,6 +10,7 @@ from hostk8s_agent.cli.columns import Cell, render_table
 from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import find_screen, say, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
+from hostk8s_agent.errors import AgentError
 from hostk8s_agent.service.choosing import choose_service
 from hostk8s_agent.settings import load_settings
 from hostk8s_agent.status.model import render_json
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hostk8s_agent.cli.output import OutputFormat
+    from hostk8s_agent.workspace import Workspace
 
 RUNNING_STATES = frozenset({"active", "reloading", "running"})
 
@@ -38,10 +40,27 @@ def install_service(directory: Path | None, *, is_system: bool, is_dry_run: bool
 
 
 def uninstall_service(directory: Path | None, *, is_system: bool) -> ExitCode:
-    """Stop the service, remove its files, and say what is left."""
-    for line in choose_service(choose_workspace(directory), is_system=is_system).uninstall():
+    """Stop the service, remove its files and what keeps the Docker volume, and say what is left."""
+    workspace = choose_workspace(directory)
+    for line in choose_service(workspace, is_system=is_system).uninstall():
         say(line)
+    _release_volume(workspace)
     return ExitCode.OK
+
+
+def _release_volume(workspace: Workspace) -> None:
+    """Let go of the volume: the container that keeps it must not outlive the agent. What fails is only said."""
+    # Without the workspace's lock, which would leave files of root's: an agent run by hand makes the container again.
+    from hostk8s_agent.connections import release_volume  # noqa: PLC0415 - imports every adapter
+    from hostk8s_agent.logs import configure_logging  # noqa: PLC0415 - the same
+
+    try:
+        settings = load_settings(workspace)
+        configure_logging("warning", settings.log_format)
+        if release_volume(workspace, settings):
+            say("removed: the container that kept the Docker volume")
+    except AgentError as error:
+        say(f"what keeps the Docker volume is left: {error.message}; later: hostk8s-agent volume --release")
 
 
 def control_service(directory: Path | None, verb: str, *, is_system: bool) -> ExitCode:

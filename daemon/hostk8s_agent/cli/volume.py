@@ -58,11 +58,14 @@ def accept_loss(output: OutputFormat, workspace: Path | None) -> ExitCode:
 
 def release(output: OutputFormat, workspace: Path | None) -> ExitCode:
     """Remove the container that keeps the volume; its data stays. Raises when the workspace's agent runs."""
+    from hostk8s_agent.logs import configure_logging  # noqa: PLC0415 - as the next two
     from hostk8s_agent.running import release_volume  # noqa: PLC0415 - imports every adapter
     from hostk8s_agent.settings import load_settings  # noqa: PLC0415 - the same
 
     chosen = choose_workspace(workspace)
-    removed = release_volume(chosen, load_settings(chosen))
+    settings = load_settings(chosen)
+    configure_logging("warning", settings.log_format)
+    removed = release_volume(chosen, settings)
     if output != "table":
         write_document({"released": removed}, output)
     else:
