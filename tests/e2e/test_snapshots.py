@@ -63,6 +63,7 @@ def test_an_agent_does_it_when_asked_and_shows_it(site: Any) -> None:
 
     site._wait_until(has_snapshots, "status shows the snapshots")
     assert site.stack("sample")["state"] == "Ready"
+    assert "1 directories protected" in site.run("status").stdout
 
 
 @pytest.mark.engine

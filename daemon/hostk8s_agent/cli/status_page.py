@@ -114,6 +114,13 @@ def _render_head(document: Document, screen: Screen) -> Iterator[str]:
         yield _field("Mount", mount, screen)
     scanned = f"last scan {watch['lastScanAt']}" if watch["lastScanAt"] else "no scan yet"
     yield _field("Watch", ", ".join(filter(None, [watch["backend"], *watch["roots"], scanned])), screen)
+    snapshots = document.get("snapshots", {})
+    if snapshots.get("repository"):
+        directories = snapshots["directories"]
+        protected = sum(1 for one in directories if one["isProtected"])
+        size = f"{snapshots['bytes'] / 1e6:.1f} MB"
+        words = [f"{protected} of {len(directories)} directories protected", snapshots["repository"], size]
+        yield _field("Snapshots", ", ".join(words), screen)
 
 
 def _find_protection(document: Document) -> dict[str, str]:
