@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from hostk8s_agent.control.client import ControlClient
+from hostk8s_agent.snapshot.exporting import export_snapshot
+from hostk8s_agent.snapshot.repository import Repository
+from hostk8s_agent.workspace import Workspace
 from reliability import Row
 
 pytestmark = [pytest.mark.engine, pytest.mark.node]
@@ -124,17 +128,16 @@ def check(folder: Path) -> str:
 def test_a_frozen_database_is_whole(row: Row, database: tuple[Any, Any, str, Path], tmp_path: Path) -> None:
     """And when its directory is wrecked, one command brings it back."""
     site, cluster, stack, folder = database
+    workspace = Workspace(site.root.resolve())
+    repository = Repository(Path(site.status()["snapshots"]["repository"]))
     last = ""
     for trial in row.trials():
         with trial as number:
-            made = site.run("snapshot", "create", stack, "-o", "json", timeout_seconds=120)
-            assert made.returncode == 0, made.stderr
-            snapshot = json.loads(made.stdout)
+            snapshot = ControlClient(workspace).ask_of_snapshots("create", {"stack": stack}, 120)["snapshot"]
             assert snapshot["quiesce"]["reached"] == "frozen", snapshot["quiesce"]
             last = snapshot["id"]
             copy = tmp_path / f"copy-{number}"
-            done = site.run("snapshot", "restore", f"{stack}@{last}", "--to", str(copy), timeout_seconds=120)
-            assert done.returncode == 0, done.stderr
+            export_snapshot(repository, repository.load(last), copy)
             assert check(copy / "one") == "ok"
     for line in site.log.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
