@@ -48,6 +48,12 @@ def phase(cluster: Any, volume: str) -> str:
     return str(found)
 
 
+def is_settled(cluster: Any, volume: str) -> bool:
+    """Whether both controllers have written what they write of a new volume: its phase, and its finalizer."""
+    found = cluster.get("pv", volume)
+    return found["status"].get("phase") == "Available" and bool(found["metadata"].get("finalizers"))
+
+
 def test_a_changed_path_replaces_the_volume_and_keeps_the_data(
     pruning_site: Any, cluster: Any, docker_engine: Any, wait_until: Wait
 ) -> None:
@@ -192,7 +198,7 @@ def test_what_git_and_slips_of_the_hand_take_away_is_not_pruned(real_site: Any, 
     for stack in stacks:
         site.wait_for(stack, "Ready")
     volumes = [persistent_volume_name(stack, "one") for stack in stacks]
-    wait_until(lambda: {phase(cluster, one) for one in volumes} == {"Available"}, "nothing changes by itself any more")
+    wait_until(lambda: all(is_settled(cluster, one) for one in volumes), "nothing changes by itself any more")
     before = [cluster.get("pv", one)["metadata"]["resourceVersion"] for one in volumes]
 
     git(site, "checkout", "-q", "empty")
