@@ -115,8 +115,10 @@ def hostk8s(site: Any, testbed: Any, docker_engine: Any) -> Iterator[HostK8s]:
     )
     tools = HostK8s(site, testbed, docker_engine)
     yield tools
-    assert site.stop() == 0, site.log.read_text(encoding="utf-8")
-    tools.down()
+    try:
+        assert site.stop() == 0, site.log.read_text(encoding="utf-8")
+    finally:
+        tools.down()
     for container in docker_engine.docker("ps", "-aq", "--filter", f"volume=hostk8s-{site.prefix}").split():
         docker_engine.docker("rm", "-f", container)
     docker_engine.docker("volume", "rm", "--force", f"hostk8s-{site.prefix}")
