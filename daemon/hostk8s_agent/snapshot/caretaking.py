@@ -150,8 +150,10 @@ class Caretaker:
     def verify_share(self) -> None:
         """Read back the snapshots that were verified longest ago: so many that a round takes a week."""
         snapshots, _ = self._service.list()
-        oldest_first = sorted(snapshots, key=lambda one: one.verified_at or datetime.min.replace(tzinfo=UTC))
-        share = [one.id for one in oldest_first[: math.ceil(len(snapshots) / DAYS_OF_A_ROUND)]]
+        # Those that are known to be damaged keep their old time, and would take every share for themselves.
+        whole = [one for one in snapshots if one.state is not SnapshotState.DAMAGED]
+        oldest_first = sorted(whole, key=lambda one: one.verified_at or datetime.min.replace(tzinfo=UTC))
+        share = [one.id for one in oldest_first[: math.ceil(len(whole) / DAYS_OF_A_ROUND)]]
         for verified in self._service.verify(share)[0]:
             one = verified.snapshot
             if not verified.is_whole:
