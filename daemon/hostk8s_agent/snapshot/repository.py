@@ -216,7 +216,7 @@ class Repository:
 
         Nothing at all is removed while any manifest cannot be read: it may refer to anything.
         """
-        for name in (".", *_FOLDERS):
+        for name in (".", *_FOLDERS, "restores"):
             for path in self._list_paths(name):
                 if path.name.startswith(INCOMING_PREFIX):
                     remove_durably(path)
