@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,12 +138,13 @@ def testbed() -> Iterator[Testbed]:
 
 
 @pytest.fixture(scope="session")
-def private_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+def private_testbed() -> Iterator[Testbed]:
     """A testbed of the tests' own, where anything may be stopped, killed and wiped; gone after the tests.
 
     Its engine, its control plane and its node are started by `up` of whoever needs them, and stay up for the next.
     """
-    folder = tmp_path_factory.mktemp("private-testbed")
+    # Not among pytest's own: of a run that was killed a mount may be left, and each later run would stumble over it.
+    folder = Path(tempfile.mkdtemp(prefix="hostk8s-private-testbed-"))
     inherited = {
         name: value
         for name, value in _ENVIRONMENT.items()
@@ -160,6 +163,7 @@ def private_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbe
         yield testbed
     finally:
         testbed.run("down")
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
