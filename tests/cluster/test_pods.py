@@ -69,7 +69,7 @@ def test_a_running_pod_is_read_whole() -> None:
         "Running",
         ("claim", "pod-own"),
         (
-            ObservedContainer("init", "containerd://1", is_running=False, claims=("claim",)),
+            ObservedContainer("init", "containerd://1", is_running=False, claims=("claim",), is_over=True),
             ObservedContainer("db", "containerd://2", is_running=True, claims=("claim",)),
             ObservedContainer("side", "", is_running=False, claims=()),
         ),

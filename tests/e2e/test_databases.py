@@ -99,6 +99,8 @@ def database(
         cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         folder = engine.mountpoint(node.volume) / site.prefix / stack / "one"
         wait_until(lambda: (folder / "db-wal").exists() and (folder / "db").stat().st_size > 1 << 20, "it writes", 120)
+        # The kubelet tells it a moment later, and a pod that is starting is not frozen.
+        wait_until(lambda: cluster.get("pod", "db", "-n", site.prefix)["status"].get("phase") == "Running", "it runs")
         yield site, cluster, stack, folder
     finally:
         cluster.kubectl("delete", "namespace", site.prefix, "--ignore-not-found", "--wait=false")

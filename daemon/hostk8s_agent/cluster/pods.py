@@ -80,4 +80,5 @@ def _parse_container(raw: Mapping[str, Any], claims: Mapping[str, str], state: M
         container_id=text(state.get("containerID")),
         is_running="running" in mapping(state.get("state")),
         claims=tuple(sorted({claim for volume, claim in claims.items() if volume in mounted})),
+        is_over="terminated" in mapping(state.get("state")),
     )

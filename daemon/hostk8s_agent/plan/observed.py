@@ -72,13 +72,15 @@ class ObservedContainer:
     """One container of a pod.
 
     `container_id` is as the kubelet tells it (`containerd://...`), empty while it has none; `claims` are the names of
-    the claims that it mounts, sorted.
+    the claims that it mounts, sorted. The kubelet tells a start up to seconds later: one that is neither running nor
+    over may run.
     """
 
     name: str
     container_id: str
     is_running: bool
     claims: tuple[str, ...]
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

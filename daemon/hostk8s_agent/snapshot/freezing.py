@@ -17,7 +17,7 @@ from hostk8s_agent.snapshot.model import Consistency
 from hostk8s_agent.snapshot.node_runtime import is_paused, is_running
 from hostk8s_agent.snapshot.ports import Reached
 from hostk8s_agent.snapshot.rest_journal import RestEntry, RestJournal
-from hostk8s_agent.snapshot.users import RestError, get_runtime_id
+from hostk8s_agent.snapshot.users import RestError, get_runtime_id, require_started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -118,7 +118,9 @@ class Freeze:
         """Return the containers with one of the directories that run now."""
         states: dict[str, Mapping[str, str]] = {}
         awake = []
-        for use in self._find_users():
+        uses = tuple(self._find_users())
+        require_started(uses)
+        for use in uses:
             runtime = self._runtimes.get(use.pod.node)
             if runtime is None:
                 raise RestError(

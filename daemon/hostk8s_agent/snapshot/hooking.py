@@ -11,7 +11,7 @@ from hostk8s_agent.snapshot.hooks import find_hook
 from hostk8s_agent.snapshot.model import Consistency
 from hostk8s_agent.snapshot.ports import Reached
 from hostk8s_agent.snapshot.rest_journal import RestEntry, RestJournal
-from hostk8s_agent.snapshot.users import RestError, get_runtime_id
+from hostk8s_agent.snapshot.users import RestError, get_runtime_id, require_started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,8 +44,12 @@ class HookedRest:
         self._failures: list[str] = []
 
     def begin(self) -> None:
-        """Run the hooks before. One that fails and must not ends the row. Raises `OSError` of the journal."""
+        """Run the hooks before. One that fails and must not ends the row.
+
+        Raises `RestError`, or `OSError` of the journal.
+        """
         self._uses = tuple(self._find_users())
+        require_started(self._uses)
         for use in self._uses:
             hook = find_hook(use.pod.annotations, "pre")
             post = find_hook(use.pod.annotations, "post")

@@ -11,7 +11,7 @@ from hostk8s_agent.errors import AgentError
 from hostk8s_agent.plan.desired import ObjectKey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.contract.model import Directory
@@ -29,10 +29,14 @@ class RestError(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class PodUse:
-    """One pod that uses a directory: `containers` are those that mount it and run, never empty."""
+    """One pod that uses a directory: `containers` are those that mount it and run.
+
+    `is_starting` says that there are others, of which nobody can tell yet whether they run.
+    """
 
     pod: ObservedPod
     containers: tuple[ObservedContainer, ...]
+    is_starting: bool = False
 
     @property
     def name(self) -> str:
@@ -52,10 +56,23 @@ def find_users(cluster: ClusterAccess, stack: str, directories: Sequence[Directo
     found = []
     for namespace, names in sorted(claims.items()):
         for pod in cluster.observe_pods(namespace):
-            using = tuple(one for one in pod.containers if one.is_running and not names.isdisjoint(one.claims))
-            if using:
-                found.append(PodUse(pod, using))
+            mounting = [one for one in pod.containers if not names.isdisjoint(one.claims)]
+            using = tuple(one for one in mounting if one.is_running)
+            may_run = bool(pod.node) and not pod.is_over
+            is_starting = may_run and any(not (one.is_running or one.is_over) for one in mounting)
+            if using or is_starting:
+                found.append(PodUse(pod, using, is_starting))
     return tuple(found)
+
+
+def require_started(uses: Iterable[PodUse]) -> None:
+    """Raise `RestError` when a pod is starting: whether it writes already is known to its node alone."""
+    for use in uses:
+        if use.is_starting:
+            raise RestError(
+                f"the pod {use.name} is starting, so that nobody can tell whether it writes already",
+                hint="take the snapshot again once the pod runs",
+            )
 
 
 def get_runtime_id(pod: ObservedPod, container: ObservedContainer) -> str:

@@ -51,10 +51,12 @@ class RememberedVolume:
     def is_same_to_engine(self, other: RememberedVolume) -> bool:
         """Whether the engine has not made it anew since."""
         inodes = {self.root_inode, other.root_inode} - {0}
-        return len(inodes) <= 1 and all(
-            getattr(self, name) == getattr(other, name)
-            for name in ("name", "engine_id", "volume_id", "created_at", "mountpoint")
-        )
+        compared = ["name", "engine_id", "volume_id", "mountpoint"]
+        if not self.volume_id:
+            # Docker 20.10 gives as this time when the volume's folder last changed (moby, volume/local, CreatedAt):
+            # it may call a volume lost that is not, never the reverse. One with an ID of ours needs no such doubt.
+            compared.append("created_at")
+        return len(inodes) <= 1 and all(getattr(self, name) == getattr(other, name) for name in compared)
 
     def render(self) -> str:
         """Return it as the text that the records keep."""
