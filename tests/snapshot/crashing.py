@@ -4,7 +4,7 @@
 
 What is counted are the calls of the process itself that change something: open for writing, write, sync, rename,
 unlink, mkdir, truncate, and the two that rename directories. It ends with 0 when there was no Nth, with 3 when the
-request failed.
+request failed, with 4 when it was done all the same.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from hostk8s_agent.volume import renaming
 
 COUNTED = ("write", "pwrite", "fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "ftruncate", "link")
 REQUEST_FAILED = 3
+DONE_ALL_THE_SAME = 4
 
 
 class Fault:
@@ -55,6 +56,11 @@ class Fault:
             return (counted if flags & (os.O_WRONLY | os.O_RDWR) else call)(path, flags, *arguments, **named)
 
         return choose
+
+    @property
+    def has_struck(self) -> bool:
+        """Whether there was an Nth call."""
+        return self._left <= 0
 
     def strike(self) -> None:
         """Die, or fail."""
@@ -85,7 +91,7 @@ def main() -> int:
     except AgentError as error:
         sys.stdout.write(error.code)
         return REQUEST_FAILED
-    return 0
+    return DONE_ALL_THE_SAME if fault.has_struck else 0
 
 
 if __name__ == "__main__":

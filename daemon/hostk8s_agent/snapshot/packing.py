@@ -159,13 +159,16 @@ class _Compressing:
             raise self._failure
 
     def _run(self) -> None:
+        is_ended = False
         try:
             threads = min(os.cpu_count() or 1, _MAX_THREADS)
             with build_compressor(threads=threads).stream_writer(cast("IO[bytes]", self), closefd=False) as writer:
                 while (chunk := self._chunks.get()) is not None:
                     writer.write(chunk)
+                # What is written from here on is the rest: nobody hands anything over any more.
+                is_ended = True
         except BaseException as error:  # noqa: BLE001 - told to whoever waits for this thread
             self._failure = error
             # Whoever hands over must never wait for room that nobody makes.
-            while self._chunks.get() is not None:
-                pass
+            while not is_ended:
+                is_ended = self._chunks.get() is None

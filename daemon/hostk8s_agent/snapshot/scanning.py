@@ -19,7 +19,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hostk8s_agent.snapshot.durable import write_durably
+from hostk8s_agent.snapshot.durable import remove_durably, write_durably
 from hostk8s_agent.snapshot.model import ArchiveReference
 from hostk8s_agent.snapshot.reading import build_environment, descriptor_folder
 from hostk8s_agent.volume.tree_access import TreeAccess
@@ -108,7 +108,8 @@ def load_recognised(file: Path) -> Recognised | None:
 def keep_recognised(file: Path, scan: Scan | None, directory: DirectoryManifest) -> None:
     """Keep what a directory is known by, or forget what was kept when the scan does not tell, or it changed since."""
     if scan is None or not scan.is_settled or directory.changed:
-        file.unlink(missing_ok=True)
+        if file.exists():
+            remove_durably(file)
         return
     kept = Recognised(
         scan.digest,
