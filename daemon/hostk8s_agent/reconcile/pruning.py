@@ -64,6 +64,8 @@ class Pruning:
         self._clock = clock
         self._state = PruneState()
         self._confirmed: frozenset[ObjectKey] = frozenset()
+        # Deleted, by UID, and perhaps still there for whoever has not heard of it yet: the mirror.
+        self._deleted: dict[ObjectKey, str | None] = {}
         self._backoff = Backoff()
         self._lock = threading.Lock()
         self._wake = threading.Condition()
@@ -229,6 +231,9 @@ class Pruning:
         access = self._grounds.cluster()
         leaving: set[ObjectKey] = set()
         for action in deletions:
+            if action.key in self._deleted and self._deleted[action.key] == action.uid:
+                leaving.add(action.key)
+                continue
             try:
                 users = self._find_users(access, verdicts[action.key], leaving)
                 if users:
@@ -241,6 +246,7 @@ class Pruning:
                 held[action.key] = error.problem
                 continue
             leaving.add(action.key)
+            self._deleted[action.key] = action.uid
             log.info(PRUNED, stack=action.stack, object=subject_of(action.key), reason=action.reason)
             self._reports.on_event(PRUNED, f"{subject_of(action.key)} was pruned: {action.reason}", action.stack)
         return held
@@ -256,7 +262,9 @@ class Pruning:
 
     def _publish(self, state: PruneState, judged: Sequence[tuple[Verdict, float]]) -> None:
         before, self._state = self._state, state
-        self._confirmed &= {verdict.leftover.key for verdict, _ in judged if verdict.state != "gone"}
+        there = {verdict.leftover.key for verdict, _ in judged if verdict.state != "gone"}
+        self._confirmed &= there
+        self._deleted = {key: uid for key, uid in self._deleted.items() if key in there}
         if before == state:
             return
         code = state.problem.code if state.problem is not None else ""
