@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from hostk8s_agent.errors import Problem, SettingsError
 from hostk8s_agent.settings import Settings, load_settings
-from hostk8s_agent.settings_files import find_user_file, find_workspace_file, sign_file
+from hostk8s_agent.settings.files import find_user_file, find_workspace_file, sign_file
 from hostk8s_agent.workspace import state_folder
 
 if TYPE_CHECKING:

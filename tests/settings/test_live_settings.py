@@ -13,7 +13,7 @@ from hostk8s_agent.cli.settings import build_settings_schema, render_settings_pa
 from hostk8s_agent.errors import SettingsError
 from hostk8s_agent.live_settings import LiveSettings
 from hostk8s_agent.settings import Settings, find_origins, load_settings
-from hostk8s_agent.settings_files import MAX_BYTES, WORKSPACE_FILE_NAME, find_user_file
+from hostk8s_agent.settings.files import MAX_BYTES, WORKSPACE_FILE_NAME, find_user_file
 from hostk8s_agent.snapshot.policies import load_default_policy
 from hostk8s_agent.workspace import Workspace
 

@@ -8,7 +8,7 @@ import pytest
 
 from hostk8s_agent.errors import SettingsError
 from hostk8s_agent.settings import load_settings
-from hostk8s_agent.settings_files import WORKSPACE_FILE_NAME as SETTINGS_FILE_NAME
+from hostk8s_agent.settings.files import WORKSPACE_FILE_NAME as SETTINGS_FILE_NAME
 from hostk8s_agent.workspace import Workspace
 
 
