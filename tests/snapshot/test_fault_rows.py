@@ -191,7 +191,7 @@ def _damaged(ground: Ground, dice: random.Random) -> Iterator[str]:
     kind = dice.choice(("archive", "archive", "manifest"))
     file = ground.folder / "repository/manifests" / f"{snapshot}.json"
     if kind == "archive":
-        file = ground.repository.archive_path(ground.repository.load(snapshot).directories[0].archive)
+        file = ground.repository.archives.path(ground.repository.load(snapshot).directories[0].archive)
     repository = ground.folder / "repository"
     kept = ground.folder / "kept"
     shutil.copytree(repository, kept)

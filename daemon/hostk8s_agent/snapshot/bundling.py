@@ -91,7 +91,7 @@ def _take_in(repository: Repository, file: Path, clock: Callable[[], datetime]) 
 def _find_parts(repository: Repository, snapshot: SnapshotManifest) -> dict[str, Path]:
     """Return what belongs to a snapshot besides its manifest: the names in a bundle, and the places here."""
     paths = [repository.listing_path(one.archive.tree) for one in snapshot.directories]
-    paths += [repository.archive_path(one.archive) for one in snapshot.directories]
+    paths += [repository.archives.path(one.archive) for one in snapshot.directories]
     return {f"{path.parent.name}/{path.name}": path for path in paths}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.snapshot.errors import CaptureFailedError, DirectoryMissingError
-from hostk8s_agent.snapshot.model import ArchiveReference, DirectoryManifest
+from hostk8s_agent.snapshot.model import DirectoryManifest
 from hostk8s_agent.snapshot.packing import pack_tree
 from hostk8s_agent.snapshot.reading import open_tree
 from hostk8s_agent.snapshot.scanning import keep_recognised, load_recognised, name_scan, scan_directory
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.contract.model import Directory
     from hostk8s_agent.plan.observed import ObservedDirectory
+    from hostk8s_agent.snapshot.model import ArchiveReference
     from hostk8s_agent.snapshot.packing import PackedTree
     from hostk8s_agent.snapshot.reading import TreeStream
     from hostk8s_agent.snapshot.repository import Repository
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class DirectoryCapture:
-    """Captures the directories of one snapshot. `known` has the archives that the repository holds, by tree.
+    """Captures the directories of one snapshot. `known` has the archives that its engine holds, by tree.
 
     An archive of a damaged snapshot does not belong in `known`: its content is then stored anew. `volume` names the
     volume, so that a directory of another one is never recognised; see `scanning` for `settled_seconds`.
@@ -64,12 +65,16 @@ class DirectoryCapture:
                 kept.byte_count,
                 kept.lost,
             )
-        manifest = self._read(directory)
+        manifest = self._read(stack, directory)
         keep_recognised(kept_at, scan, manifest)
         return manifest
 
-    def _read(self, directory: Directory) -> DirectoryManifest:
-        with open_tree(self._access, directory.path) as stream, pack_tree(stream.chunks, self._repository) as packed:
+    def _read(self, stack: str, directory: Directory) -> DirectoryManifest:
+        name = f"{stack}/{directory.name}"
+        with (
+            open_tree(self._access, directory.path) as stream,
+            pack_tree(stream.chunks, self._repository, name) as packed,
+        ):
             archive = self._store(packed)
             return _build_manifest(directory, packed, archive, stream)
 
@@ -77,20 +82,15 @@ class DirectoryCapture:
         known = self._known.get(packed.tree)
         if known is not None and self._has(known):
             return known
-        archive = ArchiveReference(packed.tree, packed.packed_sha256, packed.packed_bytes)
-        packed.archive.keep_as(self._repository.archive_path(archive))
+        archive = packed.archive.keep(packed.tree)
         packed.listing.keep_as(self._repository.listing_path(archive.tree))
         return archive
 
     def _has(self, archive: ArchiveReference) -> bool:
         """Whether the repository has an archive whole as far as a look tells, of a snapshot that is not damaged."""
-        try:
-            is_there = self._repository.archive_path(archive).stat().st_size == archive.packed_bytes
-        except OSError:
-            return False
         return (
-            is_there
-            and self._known.get(archive.tree) == archive
+            self._known.get(archive.tree) == archive
+            and self._repository.engine.has(archive)
             and self._repository.listing_path(archive.tree).exists()
         )
 

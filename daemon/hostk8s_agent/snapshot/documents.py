@@ -172,7 +172,7 @@ def _render_directory(directory: DirectoryManifest) -> dict[str, Any]:
         "declared": {"owner": directory.declared_owner, "mode": f"{directory.declared_mode:04o}"},
         "observed": {"owner": directory.observed_owner, "mode": f"{directory.observed_mode:04o}"},
         "tree": directory.archive.tree,
-        "archive": {"sha256": directory.archive.packed_sha256, "bytes": directory.archive.packed_bytes},
+        "archive": {"sha256": directory.archive.stored_as, "bytes": directory.archive.packed_bytes},
         "entries": directory.entries,
         "files": directory.files,
         "bytes": directory.byte_count,
@@ -186,7 +186,7 @@ def _parse_content(content: Mapping[str, Any], snapshot_id: str) -> SnapshotMani
         id=snapshot_id,
         stack=str(content["stack"]),
         taken_at=parse_moment(content["takenAt"]),
-        directories=tuple(_parse_directory(one) for one in content["directories"]),
+        directories=tuple(_parse_directory(one, str(content["engine"])) for one in content["directories"]),
         contract_text=str(content["contract"]["text"]),
         contract_digest=str(content["contract"]["digest"]),
         asked=Quiesce(content["quiesce"]["asked"]),
@@ -201,7 +201,7 @@ def _parse_content(content: Mapping[str, Any], snapshot_id: str) -> SnapshotMani
     )
 
 
-def _parse_directory(document: Mapping[str, Any]) -> DirectoryManifest:
+def _parse_directory(document: Mapping[str, Any], engine: str) -> DirectoryManifest:
     return DirectoryManifest(
         name=str(document["name"]),
         path=str(document["path"]),
@@ -213,6 +213,7 @@ def _parse_directory(document: Mapping[str, Any]) -> DirectoryManifest:
             _require_digest(document["tree"]),
             _require_digest(document["archive"]["sha256"]),
             int(document["archive"]["bytes"]),
+            engine,
         ),
         entries=int(document["entries"]),
         files=int(document["files"]),

@@ -87,6 +87,23 @@ def make_folder(path: Path) -> None:
         make_folder_durable(path.parent)
 
 
+def list_paths(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted; nothing when there is none."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def measure_folder(folder: Path) -> int:
+    """Return the bytes of the files in a folder; 0 when it cannot be looked at."""
+    try:
+        with os.scandir(folder) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    except OSError:
+        return 0
+
+
 def make_folder_durable(folder: Path) -> None:
     """Make what was renamed into a folder, or removed from it, survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -7,6 +7,7 @@ AgentError
     ├── RepositoryNewerError          a newer agent wrote it
     ├── RepositoryLockedError         another process works on it                     retryable
     ├── RepositoryFullError           no space left where it lies                     retryable
+    ├── EngineUnknownError            an archive is kept by an engine that is not set up
     ├── SnapshotUnknownError          no snapshot is meant by these words
     ├── SnapshotAmbiguousError        more than one is
     ├── SnapshotDamagedError          what was read back is not what was written
@@ -61,6 +62,12 @@ class RepositoryFullError(SnapshotError):
 
     code = "RepositoryFull"
     retryable = True
+
+
+class EngineUnknownError(SnapshotError):
+    """An archive is kept by an engine that is not set up."""
+
+    code = "EngineUnknown"
 
 
 class SnapshotUnknownError(SnapshotError):

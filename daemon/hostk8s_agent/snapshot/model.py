@@ -59,15 +59,17 @@ class SnapshotState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReference:
-    """One directory's archive in the repository.
+    """One directory's archive, as an engine keeps it.
 
-    `tree` is the SHA-256 of the listing (hex), which is the archive's name: the same content has the same archive,
-    whichever snapshot asks. `packed_sha256` and `packed_bytes` are those of the compressed file as it lies there.
+    `tree` is the SHA-256 of the listing (hex): the same content has the same archive, whichever snapshot asks.
+    `stored_as` is the engine's own name for it (hex, 64 digits), for the default engine the SHA-256 of the compressed
+    file; `packed_bytes` is what it takes there.
     """
 
     tree: str
-    packed_sha256: str
+    stored_as: str
     packed_bytes: int
+    engine: str = ARCHIVE_ENGINE
 
 
 @dataclass(frozen=True, slots=True)

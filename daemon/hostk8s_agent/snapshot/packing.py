@@ -1,21 +1,17 @@
-"""A tar stream into the repository: read once, and at the same time parsed, hashed and compressed.
+"""A tar stream into the repository: read once, and at the same time parsed, hashed and stored by the engine.
 
-The reading thread scans and hashes, another one compresses with threads of its own; hashing and compressing let the
-interpreter's lock go. Memory is the queue between the two and zstd's own windows, whatever the size of the data.
+The reading thread scans and hashes, while the engine works in threads or a process of its own; hashing lets the
+interpreter's lock go. Memory is what is under way between the two, whatever the size of the data.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import queue
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final, Self, cast
+from typing import IO, TYPE_CHECKING, cast
 
-import zstandard
-
+from hostk8s_agent.snapshot.archive_engine import build_compressor
 from hostk8s_agent.snapshot.checking import EntryChecker
 from hostk8s_agent.snapshot.listing import render_entry
 from hostk8s_agent.snapshot.tar_scanning import TarScanner
@@ -24,14 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from hostk8s_agent.snapshot.durable import IncomingFile
+    from hostk8s_agent.snapshot.engine import IncomingArchive
     from hostk8s_agent.snapshot.listing import Entry
     from hostk8s_agent.snapshot.repository import Repository
 
-LEVEL: Final = 2
-"""Of zstd. 3, the command's default, takes 1.4 times the time for 1 % fewer bytes (files of a database, measured)."""
-
-_MAX_THREADS = 4
-_QUEUED_CHUNKS = 8
 _QUEUED_LINES_BYTES = 1 << 18
 
 
@@ -45,26 +37,25 @@ class PackedTree:
     files: int
     byte_count: int
     devices: int
-    packed_sha256: str
-    packed_bytes: int
-    archive: IncomingFile
+    archive: IncomingArchive
     listing: IncomingFile
 
 
 @contextmanager
-def pack_tree(chunks: Iterable[bytes], repository: Repository) -> Iterator[PackedTree]:
-    """Pack a stream into two new files, which go when the block ends unless they were kept.
+def pack_tree(chunks: Iterable[bytes], repository: Repository, name: str) -> Iterator[PackedTree]:
+    """Pack a stream into a new archive and a new listing, which go when the block ends unless they were kept.
 
-    Raises `ArchiveRefusedError` for a stream that is cut or holds what no directory holds.
+    `name` is what the engine shows people (`stack/directory`). Raises `ArchiveRefusedError` for a stream that is cut or
+    holds what no directory holds, and what the engine raises.
     """
-    with repository.begin("archives") as archive, repository.begin("listings") as listing:
+    with repository.engine.begin(name) as archive, repository.begin_listing() as listing:
         lister = _Lister(listing)
         scanner = TarScanner(lister.add, lister.checker.check)
-        with _Compressing(archive) as compressing:
-            for chunk in chunks:
-                compressing.put(chunk)
-                scanner.feed(chunk)
-            scanner.finish()
+        for chunk in chunks:
+            archive.put(chunk)
+            scanner.feed(chunk)
+        scanner.finish()
+        archive.finish()
         lister.finish()
         yield PackedTree(
             tree=lister.digest.hexdigest(),
@@ -73,16 +64,9 @@ def pack_tree(chunks: Iterable[bytes], repository: Repository) -> Iterator[Packe
             files=lister.checker.files,
             byte_count=lister.checker.byte_count,
             devices=lister.devices,
-            packed_sha256=compressing.digest.hexdigest(),
-            packed_bytes=compressing.packed_bytes,
             archive=archive,
             listing=listing,
         )
-
-
-def build_compressor(level: int = LEVEL, *, threads: int = 0) -> zstandard.ZstdCompressor:
-    """Return a compressor that writes the checksum of the content, which the library leaves out unless told."""
-    return zstandard.ZstdCompressor(level=level, write_checksum=True, threads=threads)
 
 
 class _Lister:
@@ -122,53 +106,3 @@ class _Lister:
         self._lines, self._size = [], 0
         self.digest.update(text)
         self._writer.write(text)
-
-
-class _Compressing:
-    """Compresses what it is given, in its own thread, into a file, and knows the file's digest."""
-
-    def __init__(self, file: IncomingFile) -> None:
-        self.digest = hashlib.sha256()
-        self.packed_bytes = 0
-        self._file = file
-        self._chunks: queue.Queue[bytes | None] = queue.Queue(_QUEUED_CHUNKS)
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="snapshot-compress", daemon=True)
-
-    def put(self, chunk: bytes) -> None:
-        """Hand a chunk over, waiting for room. Raises what has failed in the thread."""
-        if self._failure is not None:
-            raise self._failure
-        self._chunks.put(chunk)
-
-    def write(self, packed: bytes) -> int:
-        """Take compressed bytes (zstd's side)."""
-        self._file.write(packed)
-        self.digest.update(packed)
-        self.packed_bytes += len(packed)
-        return len(packed)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._chunks.put(None)
-        self._thread.join()
-        if kind is None and self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        is_ended = False
-        try:
-            threads = min(os.cpu_count() or 1, _MAX_THREADS)
-            with build_compressor(threads=threads).stream_writer(cast("IO[bytes]", self), closefd=False) as writer:
-                while (chunk := self._chunks.get()) is not None:
-                    writer.write(chunk)
-                # What is written from here on is the rest: nobody hands anything over any more.
-                is_ended = True
-        except BaseException as error:  # noqa: BLE001 - told to whoever waits for this thread
-            self._failure = error
-            # Whoever hands over must never wait for room that nobody makes.
-            while not is_ended:
-                is_ended = self._chunks.get() is None

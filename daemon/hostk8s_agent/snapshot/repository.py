@@ -24,6 +24,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from hostk8s_agent.snapshot.archive_engine import ARCHIVES_FOLDER, ArchiveEngine
 from hostk8s_agent.snapshot.documents import (
     FORMAT_VERSION,
     ID_PATTERN,
@@ -37,13 +38,16 @@ from hostk8s_agent.snapshot.durable import (
     INCOMING_PREFIX,
     IncomingFile,
     incoming,
+    list_paths,
     make_folder,
     make_folder_durable,
+    measure_folder,
     remove_durably,
     write_durably,
     written,
 )
 from hostk8s_agent.snapshot.errors import (
+    EngineUnknownError,
     ManifestDuplicateError,
     ManifestFromFutureError,
     ManifestMissingError,
@@ -54,11 +58,12 @@ from hostk8s_agent.snapshot.errors import (
 from hostk8s_agent.snapshot.locking import RepositoryLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from hostk8s_agent.errors import Problem
+    from hostk8s_agent.snapshot.engine import SnapshotEngine
     from hostk8s_agent.snapshot.model import ArchiveReference, Marks, SnapshotManifest
 
 REPOSITORY_FILE: Final = "repository.json"
@@ -66,14 +71,26 @@ LEDGER_FILE: Final = "ledger"
 CLOCK_TOLERANCE: Final = timedelta(minutes=10)
 """How far ahead a manifest may be dated: clocks are set back by so much without anyone forging anything."""
 
-_FOLDERS = ("manifests", "marks", "listings", "archives", "scans")
+_FOLDERS = ("manifests", "marks", "listings", "scans")
 
 
 class Repository:
-    """One repository. Reading from any thread; what changes it is called with `lock` held."""
+    """One repository. Reading from any thread; what changes it is called with `lock` held.
 
-    def __init__(self, folder: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    New archives are kept by `engine`, plain files when it is None; what another one keeps stays readable.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        engine: SnapshotEngine | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self.folder = folder
+        self.archives = ArchiveEngine(folder)
+        self.engine: SnapshotEngine = engine or self.archives
+        self._engines: dict[str, SnapshotEngine] = {one.name: one for one in (self.archives, self.engine)}
         self.lock = RepositoryLock(folder)
         self._clock = clock
 
@@ -83,6 +100,8 @@ class Repository:
         """Make what is missing of the repository. Raises `RepositoryNewerError` for one that a newer agent wrote."""
         for name in _FOLDERS:
             make_folder(self.folder / name)
+        for engine in self._engines.values():
+            engine.prepare()
         if not self.require_known():
             document = {
                 "format": FORMAT_VERSION,
@@ -165,9 +184,15 @@ class Repository:
         """Return the ids of all snapshots, those included whose manifest is gone or cannot be trusted."""
         return self._load_ledger() | set(self.list_ids())
 
-    def archive_path(self, reference: ArchiveReference) -> Path:
-        """Where an archive lies."""
-        return self.folder / "archives" / f"{reference.packed_sha256}.tar.zst"
+    def find_engine(self, reference: ArchiveReference) -> SnapshotEngine:
+        """Return what keeps an archive. Raises `EngineUnknownError` where there is no such engine."""
+        engine = self._engines.get(reference.engine)
+        if engine is None:
+            raise EngineUnknownError(
+                f"the archive of {reference.tree[:12]} is kept by the engine {reference.engine!r}, which is not set up",
+                hint="set it up again as it was (docs/snapshots.md), or forget the snapshot",
+            )
+        return engine
 
     def listing_path(self, tree: str) -> Path:
         """Where the listing of a tree lies."""
@@ -179,20 +204,14 @@ class Repository:
 
     def measure(self) -> int:
         """Return the bytes that the repository takes; 0 when there is none."""
-        total = 0
-        for name in _FOLDERS:
-            try:
-                with os.scandir(self.folder / name) as entries:
-                    total += sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
-            except OSError:
-                continue
-        return total
+        own = sum(measure_folder(self.folder / name) for name in _FOLDERS)
+        return own + sum(engine.measure() for engine in self._engines.values())
 
     # Changing, under the lock
 
-    def begin(self, kind: str) -> AbstractContextManager[IncomingFile]:
-        """Open a new file of a kind (`archives`, `listings`), to be kept under its name once that is known."""
-        return incoming(self.folder / kind)
+    def begin_listing(self) -> AbstractContextManager[IncomingFile]:
+        """Open a new listing, to be kept under its name once that is known."""
+        return incoming(self.folder / "listings")
 
     def add(self, manifest: SnapshotManifest) -> None:
         """Make a sealed manifest part of the repository; its archives and listings are there already."""
@@ -216,8 +235,8 @@ class Repository:
 
         Nothing at all is removed while any manifest cannot be read: it may refer to anything.
         """
-        for name in (".", *_FOLDERS, "restores"):
-            for path in self._list_paths(name):
+        for name in (".", *_FOLDERS, ARCHIVES_FOLDER, "restores"):
+            for path in list_paths(self.folder / name):
                 if path.name.startswith(INCOMING_PREFIX):
                     remove_durably(path)
         # A manifest without its line is of a crash between the two.
@@ -226,20 +245,14 @@ class Repository:
         manifests, problems = self.load_all()
         if problems:
             return 0
-        kept = {self.archive_path(one.archive) for manifest in manifests for one in manifest.directories}
-        kept |= {self.listing_path(one.archive.tree) for manifest in manifests for one in manifest.directories}
-        freed = 0
-        for path in (*self._list_paths("archives"), *self._list_paths("listings")):
-            if path not in kept:
+        kept = {one.archive for manifest in manifests for one in manifest.directories}
+        freed = sum(engine.sweep(kept) for engine in self._engines.values())
+        listings = {self.listing_path(one.tree) for one in kept}
+        for path in list_paths(self.folder / "listings"):
+            if path not in listings:
                 freed += path.stat().st_size
                 remove_durably(path)
         return freed
-
-    def _list_paths(self, name: str) -> Iterable[Path]:
-        try:
-            return sorted((self.folder / name).iterdir())
-        except FileNotFoundError:
-            return ()
 
     def _manifest_path(self, snapshot_id: str) -> Path:
         return self.folder / "manifests" / f"{snapshot_id}.json"

@@ -53,8 +53,9 @@ class Recognised:
     observed_owner: str
     observed_mode: int
     tree: str
-    packed_sha256: str
+    stored_as: str
     packed_bytes: int
+    engine: str
     entries: int
     files: int
     byte_count: int
@@ -63,7 +64,7 @@ class Recognised:
     @property
     def archive(self) -> ArchiveReference:
         """Its archive."""
-        return ArchiveReference(self.tree, self.packed_sha256, self.packed_bytes)
+        return ArchiveReference(self.tree, self.stored_as, self.packed_bytes, self.engine)
 
 
 def scan_directory(access: VolumeAccess, path: str, settled_seconds: float = SETTLED_SECONDS) -> Scan | None:
@@ -116,8 +117,9 @@ def keep_recognised(file: Path, scan: Scan | None, directory: DirectoryManifest)
         directory.observed_owner,
         directory.observed_mode,
         directory.archive.tree,
-        directory.archive.packed_sha256,
+        directory.archive.stored_as,
         directory.archive.packed_bytes,
+        directory.archive.engine,
         directory.entries,
         directory.files,
         directory.byte_count,

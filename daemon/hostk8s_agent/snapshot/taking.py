@@ -36,7 +36,7 @@ def take_snapshot(
     capture = DirectoryCapture(
         access,
         repository,
-        _find_known(former),
+        _find_known(former, repository.engine.name),
         volume=f"{volume.engine}/{volume.name}",
         settled_seconds=surroundings.settled_seconds,
     )
@@ -69,6 +69,7 @@ def take_snapshot(
             rest_note=reached.note,
             name=request.name,
             tags=request.tags,
+            engine=repository.engine.name,
             access=access.access,
             docker_engine=volume.engine,
             agent_version=__version__,
@@ -77,11 +78,16 @@ def take_snapshot(
     )
 
 
-def _find_known(former: Sequence[SnapshotManifest]) -> dict[str, ArchiveReference]:
-    """Return the archives that can be referred to again: none of a damaged snapshot, whose content is stored anew."""
+def _find_known(former: Sequence[SnapshotManifest], engine: str) -> dict[str, ArchiveReference]:
+    """Return the archives of an engine that can be referred to again.
+
+    None of a damaged snapshot, whose content is stored anew, and none of another engine: one that was set anew is to
+    have everything.
+    """
     return {
         directory.archive.tree: directory.archive
         for snapshot in former
         if snapshot.state is not SnapshotState.DAMAGED
         for directory in snapshot.directories
+        if directory.archive.engine == engine
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import zstandard
 
+from hostk8s_agent.snapshot.archive_engine import CHUNK_BYTES, build_damage
 from hostk8s_agent.snapshot.checking import EntryChecker
-from hostk8s_agent.snapshot.errors import ArchiveRefusedError, SnapshotDamagedError
+from hostk8s_agent.snapshot.errors import ArchiveRefusedError
 from hostk8s_agent.snapshot.listing import MAX_LINE_BYTES, parse_entry, render_entry
 from hostk8s_agent.snapshot.tar_scanning import TarScanner
 
@@ -18,24 +19,6 @@ if TYPE_CHECKING:
     from hostk8s_agent.snapshot.listing import Entry
     from hostk8s_agent.snapshot.model import DirectoryManifest
     from hostk8s_agent.snapshot.repository import Repository
-
-CHUNK_BYTES = 1 << 20
-
-
-class PackedFile:
-    """The archive's file as zstd reads it: what passes is hashed and counted."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-        self.packed_bytes = 0
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes."""
-        chunk = self._file.read(size)
-        self.digest.update(chunk)
-        self.packed_bytes += len(chunk)
-        return chunk
 
 
 def iterate_listing(repository: Repository, tree: str) -> Iterator[Entry]:
@@ -47,36 +30,21 @@ def iterate_listing(repository: Repository, tree: str) -> Iterator[Entry]:
         try:
             yield parse_entry(line)
         except ValueError as error:
-            raise _build_damage(f"the listing of {tree[:12]} cannot be read: {error}") from error
+            raise build_damage(f"the listing of {tree[:12]} cannot be read: {error}") from error
 
 
 def iterate_archive(repository: Repository, directory: DirectoryManifest) -> Iterator[bytes]:
     """Yield the tar stream of a directory's archive, each chunk after every entry that ends in it was compared.
 
-    No header is yielded that was not checked, and after the last chunk the whole of it is proven: the file's own
-    SHA-256, every entry, the number of entries and bytes, the end mark. Raises `SnapshotDamagedError` for what is not
-    what was written, `ArchiveRefusedError` for what could be written outside.
+    No header is yielded that was not checked, and after the last chunk the whole of it is proven: what the engine knows
+    of the archive, every entry, the number of entries and bytes, the end mark. Raises `SnapshotDamagedError` for
+    what is not what was written, `ArchiveRefusedError` for what could be written outside.
     """
     comparer = _Comparer(repository, directory)
     scanner = TarScanner(comparer.compare, comparer.checker.check)
-    name = f"the archive of {directory.name}"
-    try:
-        with repository.archive_path(directory.archive).open("rb") as file:
-            packed = PackedFile(file)
-            with zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", packed), read_size=CHUNK_BYTES) as reader:
-                while chunk := reader.read(CHUNK_BYTES):
-                    scanner.feed(chunk)
-                    yield chunk
-            # A frame's end is not the file's: what follows must be hashed as well.
-            while packed.read(CHUNK_BYTES):
-                pass
-    except (OSError, zstandard.ZstdError) as error:
-        raise _build_damage(f"{name} cannot be read: {error}") from error
-    if (packed.packed_bytes, packed.digest.hexdigest()) != (
-        directory.archive.packed_bytes,
-        directory.archive.packed_sha256,
-    ):
-        raise _build_damage(f"{name} is not the file that was written: its SHA-256 differs")
+    for chunk in repository.find_engine(directory.archive).read(directory.archive):
+        scanner.feed(chunk)
+        yield chunk
     scanner.finish()
     comparer.finish()
 
@@ -87,7 +55,7 @@ def read_back(repository: Repository, directory: DirectoryManifest) -> Iterator[
         for chunk in iterate_archive(repository, directory):
             yield len(chunk)
     except ArchiveRefusedError as error:
-        raise _build_damage(f"the archive of {directory.name}: {error.message}") from error
+        raise build_damage(f"the archive of {directory.name}: {error.message}") from error
 
 
 class _Comparer:
@@ -100,14 +68,14 @@ class _Comparer:
 
     def compare(self, entry: Entry) -> None:
         if render_entry(entry) != next(self._lines, None):
-            raise _build_damage(f"{self._directory.name}: {entry.path!r} is not what was written")
+            raise build_damage(f"{self._directory.name}: {entry.path!r} is not what was written")
 
     def finish(self) -> None:
         if next(self._lines, None) is not None:
-            raise _build_damage(f"the archive of {self._directory.name} ends before its listing does")
+            raise build_damage(f"the archive of {self._directory.name} ends before its listing does")
         found = self.checker.entries, self.checker.files, self.checker.byte_count
         if found != (self._directory.entries, self._directory.files, self._directory.byte_count):
-            raise _build_damage(f"the archive of {self._directory.name} does not hold what its manifest counts")
+            raise build_damage(f"the archive of {self._directory.name} does not hold what its manifest counts")
 
 
 def _iterate_lines(repository: Repository, tree: str) -> Iterator[bytes]:
@@ -122,16 +90,12 @@ def _iterate_lines(repository: Repository, tree: str) -> Iterator[bytes]:
                 digest.update(chunk)
                 *lines, rest = (rest + chunk).split(b"\n")
                 if len(rest) > MAX_LINE_BYTES:
-                    raise _build_damage(f"the listing of {tree[:12]} has no end of line")
+                    raise build_damage(f"the listing of {tree[:12]} has no end of line")
                 for line in lines:
                     yield line + b"\n"
             if file.read(1):
-                raise _build_damage(f"the listing of {tree[:12]} goes on after its end")
+                raise build_damage(f"the listing of {tree[:12]} goes on after its end")
     except (OSError, zstandard.ZstdError) as error:
-        raise _build_damage(f"the listing of {tree[:12]} cannot be read: {error}") from error
+        raise build_damage(f"the listing of {tree[:12]} cannot be read: {error}") from error
     if rest or digest.hexdigest() != tree:
-        raise _build_damage(f"the listing of {tree[:12]} is not the one that was written: its SHA-256 differs")
-
-
-def _build_damage(what: str) -> SnapshotDamagedError:
-    return SnapshotDamagedError(what, hint="restore from another snapshot: hostk8s-agent snapshot list shows them")
+        raise build_damage(f"the listing of {tree[:12]} is not the one that was written: its SHA-256 differs")
