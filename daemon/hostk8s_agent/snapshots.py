@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hostk8s_agent.connections import ConnectionReports, Connections
 from hostk8s_agent.contract.model import Quiesce
@@ -31,7 +31,7 @@ from hostk8s_agent.status.records import Records
 from hostk8s_agent.workspace import data_folder, state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hostk8s_agent.cluster.access import ClusterAccess
@@ -170,6 +170,24 @@ class AgentSnapshots(SnapshotAnswers):
         self.caretaker.stop()
         if self._recovery.is_alive():
             self._recovery.join()
+
+    def answer(
+        self, verb: str, fields: Mapping[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Do what a verb asks for, and write down what came of it: whoever asked may be gone by then."""
+        stack = str(fields.get("stack", ""))
+        try:
+            answer = super().answer(verb, fields, on_progress)
+        except AgentError as error:
+            if verb in ("create", "restore"):
+                self._board.record_event(f"snapshot.{verb}_failed", error.message, stack, is_warning=True)
+            raise
+        if verb == "restore":
+            plan = answer["plan"]
+            self._board.record_event(
+                "snapshot.restored", f"it is what it was in {plan['snapshot']['id']}", plan["target"]
+            )
+        return answer
 
     def problems(self) -> tuple[Problem, ...]:
         """What a person should know: suspect and damaged snapshots, and drills that failed."""

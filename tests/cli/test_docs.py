@@ -74,8 +74,10 @@ def test_every_option_is_described_with_its_default(verb: str) -> None:
             continue
         unset = "upwards" if option.name == "workspace" else "unset"
         default = option.default
-        shown = "off" if default is False else {None: unset, 120.0: "120"}.get(default, default)
-        real[frozenset(option.opts)] = "required" if option.required else str(shown)
+        shown = (
+            ("off", "on")[default] if isinstance(default, bool) else {None: unset, 120.0: "120"}.get(default, default)
+        )
+        real[frozenset((*option.opts, *option.secondary_opts))] = "required" if option.required else str(shown)
     assert described == real
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from hostk8s_agent.snapshot.repository import Repository
+
+COMMAND = Path(sys.executable).with_name("hostk8s-agent")
 
 
 def ask(site: Any, *arguments: str, code: int = 0) -> Any:
@@ -64,6 +71,40 @@ def test_an_agent_does_it_when_asked_and_shows_it(site: Any) -> None:
     site._wait_until(has_snapshots, "status shows the snapshots")
     assert site.stack("sample")["state"] == "Ready"
     assert "1 directories protected" in site.run("status").stdout
+
+
+def test_who_waits_is_told_how_far_it_is_and_may_go_away(site: Any) -> None:
+    """Progress as JSON lines beside the document; after Ctrl-C, and with --no-wait, the agent goes on."""
+    site.start()
+    site.save("sample")
+    site.wait_for("sample", "Ready")
+    done = site.run("snapshot", "create", "sample", "-o", "json")
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(one["type"], one["phase"]) for one in told if not one["doneBytes"]] == [
+        ("progress", "waiting"),
+        ("progress", "reading"),
+        ("progress", "verifying"),
+    ]
+    assert json.loads(done.stdout)["state"] == "good"
+
+    repository = Repository(Path(site.status()["snapshots"]["repository"]))
+    with repository.lock.held("a test", wait_seconds=5):
+        begun = site.run("snapshot", "create", "sample", "--name", "unattended", "--no-wait", "-o", "json")
+        assert json.loads(begun.stdout)["snapshot"] is None, begun.stderr
+        command = [str(COMMAND), "snapshot", "create", "sample", "--name", "interrupted", "-o", "json"]
+        with subprocess.Popen(command, cwd=site.root, env=site.environment, stderr=subprocess.PIPE) as waiting:
+            assert waiting.stderr is not None
+            assert json.loads(waiting.stderr.readline())["phase"] == "waiting"
+            waiting.send_signal(signal.SIGINT)
+            assert b"the agent goes on with the snapshot" in waiting.stderr.read()
+        assert waiting.returncode == 130
+    good = {"", "unattended", "interrupted"}
+    site._wait_until(
+        lambda: {one["name"] for one in ask(site, "list")["snapshots"] if one["state"] == "good"} == good,
+        "all are there",
+    )
+    refused = site.run("snapshot", "create", "nobody", "--no-wait")
+    assert (refused.returncode, "there is no stack nobody" in refused.stderr) == (2, True)
 
 
 @pytest.mark.engine

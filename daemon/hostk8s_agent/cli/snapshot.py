@@ -10,11 +10,12 @@ from hostk8s_agent.cli.columns import Cell, render_table
 from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import find_screen, say, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
+from hostk8s_agent.cli.snapshot_progress import answer_showing
 from hostk8s_agent.control.client import ControlClient
 from hostk8s_agent.errors import AgentNotRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from hostk8s_agent.cli.output import Color, OutputFormat
@@ -34,14 +35,20 @@ MAX_SHOWN = 5
 class _Remote:
     """The agent's snapshots, over its socket."""
 
+    is_agents = True
+
     def __init__(self, client: ControlClient) -> None:
         self._client = client
 
     def list(self, stack: str | None) -> Document:
         return self._client.snapshots(stack)
 
-    def answer(self, verb: str, fields: Mapping[str, Any]) -> Document:
-        return self._client.ask_of_snapshots(verb, fields, WORK_SECONDS)
+    def answer(
+        self, verb: str, fields: Mapping[str, Any], on_progress: Callable[[Document], None] | None = None
+    ) -> Document:
+        if on_progress is None:
+            return self._client.ask_of_snapshots(verb, fields, WORK_SECONDS)
+        return self._client.follow_work(verb, fields, on_progress)
 
 
 @contextmanager
@@ -64,11 +71,26 @@ def reach_snapshots(workspace: Workspace) -> Iterator[Snapshots]:
 
 
 def create(fields: Document, output: OutputFormat, workspace: Path | None) -> ExitCode:
-    """Take a snapshot and show it."""
+    """Take a snapshot and show it, or have the agent begin with it."""
     with reach_snapshots(choose_workspace(workspace)) as snapshots:
-        snapshot = snapshots.answer("create", fields)["snapshot"]
+        if not fields["wait"]:
+            return _begin(snapshots, fields, output)
+        snapshot = answer_showing(snapshots, "create", fields, output)["snapshot"]
     _show_snapshot(snapshot, output)
     return ExitCode.OK if snapshot["state"] == "good" else ExitCode.NOT_READY
+
+
+def _begin(snapshots: Snapshots, fields: Document, output: OutputFormat) -> ExitCode:
+    if not snapshots.is_agents:
+        raise AgentNotRunningError(
+            "no agent runs that could go on with the snapshot", hint="leave --no-wait out: then this command takes it"
+        )
+    answer = snapshots.answer("create", fields)
+    if output == "table":
+        say(f"begun; hostk8s-agent snapshot list {fields['stack']} shows it once it is there and was read back")
+    else:
+        write_document(answer, output)
+    return ExitCode.OK
 
 
 def show_list(stack: str | None, output: OutputFormat, workspace: Path | None) -> ExitCode:
@@ -104,7 +126,7 @@ def verify(which: str | None, output: OutputFormat, workspace: Path | None, *, i
         say("hostk8s-agent: name one snapshot, or say --all")
         return ExitCode.ERROR
     with reach_snapshots(choose_workspace(workspace)) as snapshots:
-        document = snapshots.answer("verify", {} if which is None else {"ids": [which]})
+        document = answer_showing(snapshots, "verify", {} if which is None else {"ids": [which]}, output)
     if output != "table":
         write_document(document, output)
     else:

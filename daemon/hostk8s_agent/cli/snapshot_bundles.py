@@ -10,9 +10,11 @@ from hostk8s_agent.cli.output import say, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.cli.snapshot import render_bytes
 from hostk8s_agent.cli.snapshot_looking import find_repository, find_snapshot
+from hostk8s_agent.cli.snapshot_progress import ProgressView, describe_interruption
 from hostk8s_agent.snapshot.bundling import read_bundle, write_bundle
 from hostk8s_agent.snapshot.documents import describe_manifest
 from hostk8s_agent.snapshot.durable import make_folder
+from hostk8s_agent.snapshot.progress import Meter
 from hostk8s_agent.snapshot.selecting import split_reference
 
 if TYPE_CHECKING:
@@ -27,7 +29,12 @@ def export(reference: str, file: Path, output: OutputFormat, workspace: Path | N
     """Write the snapshot that `STACK[@WHICH]` means to a file."""
     stack, which = split_reference(reference)
     repository, snapshot = find_snapshot(which, choose_workspace(workspace), stack)
-    write_bundle(repository, snapshot, file)
+    with ProgressView(output) as view:
+        try:
+            write_bundle(repository, snapshot, file, meter=Meter(view.show_progress))
+        except KeyboardInterrupt:
+            say(f"hostk8s-agent: {describe_interruption('export', view.phase, is_agents=False)}")
+            raise
     if output == "table":
         say(f"{snapshot.id} of {snapshot.stack} is in {file}, {render_bytes(file.stat().st_size)}")
     else:

@@ -10,6 +10,7 @@ from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import find_screen, say, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.cli.snapshot import agree, reach_snapshots, render_bytes
+from hostk8s_agent.cli.snapshot_progress import ProgressView, answer_showing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | Non
         _show_plan(snapshots.answer("plan", fields)["plan"])
         if not options.is_agreed and not agree("replace them?"):
             return ExitCode.ERROR
-        outcome = snapshots.answer("restore", fields)
+        outcome = answer_showing(snapshots, "restore", fields, output)
     if output != "table":
         write_document(outcome, output)
         return ExitCode.OK
@@ -55,12 +56,14 @@ def _copy(options: RestoreOptions, output: OutputFormat, workspace: Path | None)
     from hostk8s_agent.cli.snapshot_looking import find_snapshot  # noqa: PLC0415 - reads the repository itself
     from hostk8s_agent.snapshot.documents import describe_manifest  # noqa: PLC0415 - the same
     from hostk8s_agent.snapshot.exporting import export_snapshot  # noqa: PLC0415 - the same
+    from hostk8s_agent.snapshot.progress import Meter  # noqa: PLC0415 - the same
     from hostk8s_agent.snapshot.selecting import split_reference  # noqa: PLC0415 - the same
 
     stack, which = split_reference(options.reference)
     repository, snapshot = find_snapshot(which, choose_workspace(workspace), stack)
     if options.to is not None:
-        export_snapshot(repository, snapshot, options.to)
+        with ProgressView(output) as view:
+            export_snapshot(repository, snapshot, options.to, meter=Meter(view.show_progress))
     if output != "table":
         write_document({"snapshot": describe_manifest(snapshot), "folder": str(options.to)}, output)
     else:

@@ -89,6 +89,7 @@ def _create(
     *,
     name: Annotated[str, typer.Option("--name", help="A name of your own.", show_default=False)] = "",
     pin: Annotated[bool, typer.Option("--pin", help="It never expires.")] = False,
+    wait: Annotated[bool, typer.Option(help="Until it was read back; else the agent goes on alone.")] = True,
     output: OutputOption = "table",
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -97,7 +98,7 @@ def _create(
     def verb() -> ExitCode:
         from hostk8s_agent.cli.snapshot import create  # noqa: PLC0415 - each verb pays for its own
 
-        return create({"stack": stack, "name": name, "pin": pin}, output, workspace)
+        return create({"stack": stack, "name": name, "pin": pin, "wait": wait}, output, workspace)
 
     end(verb)
 

@@ -16,7 +16,7 @@ from hostk8s_agent.errors import AgentNotRunningError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hostk8s_agent.workspace import Workspace
 
@@ -120,6 +120,37 @@ class ControlClient:
         """Have the agent do what a verb of snapshots asks for, and wait for it that long."""
         body = json.dumps(fields).encode()
         return self._ask(wire.Request("POST", f"/v1/snapshots/{_quote(verb)}", body), timeout_seconds)
+
+    def follow_work(self, verb: str, fields: Mapping[str, Any], on_progress: Callable[[Document], None]) -> Document:
+        """Have the agent do what a verb of snapshots asks for, and return what it answers; be told how far it is."""
+        request = wire.Request(
+            "POST",
+            f"/v1/snapshots/{_quote(verb)}",
+            json.dumps(fields).encode(),
+            headers={"Accept": "text/event-stream"},
+        )
+        with self._connect() as connection:
+            deadline = wire.Deadline(STATUS_SECONDS)
+            status, begun = wire.send(connection, request, deadline)
+            if status != HTTP_OK:
+                raise _refusal(status, wire.read_body(connection, begun, deadline))
+            kind = b""
+            for line in wire.read_lines(connection, begun, STATUS_SECONDS):
+                if line is None:
+                    continue
+                if line.startswith(b"event: "):
+                    kind = line.removeprefix(b"event: ")
+                elif line.startswith(b"data: "):
+                    document = _parse_object(line.removeprefix(b"data: "))
+                    if kind == b"outcome":
+                        return document
+                    if kind == b"refused":
+                        raise _refusal(0, line.removeprefix(b"data: "))
+                    on_progress(document)
+        raise AgentUnresponsiveError(
+            "the agent ended before this was done",
+            hint="nothing is half done: its next start finishes or clears what was begun; then ask again",
+        )
 
     def follow_events(self, *, timeout_seconds: float, after: int | None = None) -> Iterator[Document | None]:
         """Give the events as they happen, None each time that none has come for the timeout; end with the agent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.reconcile.pruning_terms import PrunePreview
@@ -78,13 +78,17 @@ class ControlledAgent(Protocol):
 
 
 class Snapshots(Protocol):
-    """What is asked of snapshots, as documents."""
+    """What is asked of snapshots, as documents. `is_agents`: a process of its own does it, which a command outlives."""
+
+    is_agents: bool
 
     def list(self, stack: str | None) -> dict[str, Any]:
         """Return the snapshots (None: of all stacks), the oldest first."""
 
-    def answer(self, verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what a verb asks for, however long it takes."""
+    def answer(
+        self, verb: str, fields: Mapping[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Do what a verb asks for, however long it takes; `on_progress` is told how far it is now and then."""
 
 
 class DashboardLinks(Protocol):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
-from hostk8s_agent.control.errors import RequestInvalidError, UnknownPathError
+from hostk8s_agent.control.errors import AgentBusyError, RequestInvalidError, UnknownPathError
+from hostk8s_agent.errors import AgentError
 from hostk8s_agent.snapshot.documents import describe_manifest, render_moment
+from hostk8s_agent.snapshot.progress import ignore
 from hostk8s_agent.snapshot.requests import CreateRequest, RestoreRequest
 from hostk8s_agent.status.model import API_VERSION, render_json
 
@@ -13,13 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hostk8s_agent.snapshot.expiring import Expiry, StackExpiry
+    from hostk8s_agent.snapshot.progress import Progress
     from hostk8s_agent.snapshot.requests import RestorePlan
     from hostk8s_agent.snapshot.service import SnapshotService
 
 Document = dict[str, Any]
 
+MAX_UNATTENDED: Final = 4
+"""Snapshots that nobody waits for, at once: each is taken after the other anyway."""
+
 _FIELDS: dict[str, dict[str, type]] = {
-    "create": {"stack": str, "name": str, "pin": bool},
+    "create": {"stack": str, "name": str, "pin": bool, "wait": bool},
     "verify": {"ids": list},
     "plan": {"stack": str, "which": str, "target": str, "undo": bool, "inUse": bool},
     "restore": {"stack": str, "which": str, "target": str, "undo": bool, "inUse": bool},
@@ -33,14 +41,19 @@ _FIELDS: dict[str, dict[str, type]] = {
 class SnapshotAnswers:
     """Answers each question with a document; raises the `AgentError` that says why not. From any thread."""
 
+    is_agents = False
+
     def __init__(self, service: SnapshotService, expiry: Expiry) -> None:
         self._service = service
         self._expiry = expiry
-        self._verbs: dict[str, Callable[[Mapping[str, Any]], Document]] = {
+        self._unattended = threading.BoundedSemaphore(MAX_UNATTENDED)
+        self._long_verbs: dict[str, Callable[[Mapping[str, Any], Callable[[Progress], None]], Document]] = {
             "create": self._create,
             "verify": self._verify,
-            "plan": self._plan,
             "restore": self._restore,
+        }
+        self._verbs: dict[str, Callable[[Mapping[str, Any]], Document]] = {
+            "plan": self._plan,
             "pin": self._pin,
             "accept": self._accept,
             "forget": self._forget,
@@ -59,8 +72,13 @@ class SnapshotAnswers:
             "problems": render_json(problems),
         }
 
-    def answer(self, verb: str, fields: Mapping[str, Any]) -> Document:
-        """Do what a verb asks for. Raises `UnknownPathError`, `RequestInvalidError`, and what the verb raises."""
+    def answer(
+        self, verb: str, fields: Mapping[str, Any], on_progress: Callable[[Document], None] | None = None
+    ) -> Document:
+        """Do what a verb asks for; `on_progress` is told the documents of progress that docs/cli.md describes.
+
+        Raises `UnknownPathError`, `RequestInvalidError`, and what the verb raises.
+        """
         known = _FIELDS.get(verb)
         if known is None:
             raise UnknownPathError(f"snapshots do not know {verb!r}", hint="docs/cli.md lists the control API")
@@ -70,17 +88,38 @@ class SnapshotAnswers:
                     f"the field {name!r} is not known to {verb}, or of another type",
                     hint=f"send an object with {', '.join(known)}",
                 )
-        return {"apiVersion": API_VERSION, **self._verbs[verb](fields)}
+        if verb not in self._long_verbs:
+            return {"apiVersion": API_VERSION, **self._verbs[verb](fields)}
+        tell = ignore if on_progress is None else lambda progress: on_progress(render_json(progress))
+        return {"apiVersion": API_VERSION, **self._long_verbs[verb](fields, tell)}
 
-    def _create(self, fields: Mapping[str, Any]) -> Document:
+    def _create(self, fields: Mapping[str, Any], tell: Callable[[Progress], None]) -> Document:
         request = CreateRequest(_require(fields, "stack"), fields.get("name", ""), is_pinned=fields.get("pin", False))
-        return {"snapshot": describe_manifest(self._service.create(request))}
+        if not fields.get("wait", True):
+            # What is wrong with the request itself is told to whoever asks, who is gone when the rest goes wrong.
+            self._service.require_contract(request.stack)
+            self._begin({**fields, "wait": True})
+            return {"snapshot": None}
+        return {"snapshot": describe_manifest(self._service.create(request, on_progress=tell))}
 
-    def _verify(self, fields: Mapping[str, Any]) -> Document:
+    def _begin(self, fields: Mapping[str, Any]) -> None:
+        """Take a snapshot in a thread of its own. An agent that is told to stop waits for it."""
+        if not self._unattended.acquire(blocking=False):
+            raise AgentBusyError(f"{MAX_UNATTENDED} snapshots that nobody waits for are under way", hint="try later")
+
+        def work() -> None:
+            # By its door, where the agent writes down what failed.
+            with suppress(AgentError):
+                self.answer("create", fields)
+            self._unattended.release()
+
+        threading.Thread(target=work, name="snapshot-unattended").start()
+
+    def _verify(self, fields: Mapping[str, Any], tell: Callable[[Progress], None]) -> Document:
         ids = fields.get("ids")
         if ids is not None and not all(isinstance(one, str) for one in ids):
             raise RequestInvalidError("ids must be a list of ids", hint="leave it out to verify all")
-        verified, problems = self._service.verify(ids)
+        verified, problems = self._service.verify(ids, on_progress=tell)
         return {
             "snapshots": [describe_manifest(one.snapshot) for one in verified],
             "isWhole": all(one.is_whole for one in verified) and not problems,
@@ -90,8 +129,8 @@ class SnapshotAnswers:
     def _plan(self, fields: Mapping[str, Any]) -> Document:
         return {"plan": _describe_plan(self._service.plan_restore(_parse_restore(fields)))}
 
-    def _restore(self, fields: Mapping[str, Any]) -> Document:
-        outcome = self._service.restore(_parse_restore(fields))
+    def _restore(self, fields: Mapping[str, Any], tell: Callable[[Progress], None]) -> Document:
+        outcome = self._service.restore(_parse_restore(fields), on_progress=tell)
         return {
             "plan": _describe_plan(outcome.plan),
             "safety": describe_manifest(outcome.safety) if outcome.safety else None,

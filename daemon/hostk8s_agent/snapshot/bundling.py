@@ -17,6 +17,7 @@ from hostk8s_agent.snapshot.documents import ID_PATTERN, parse_manifest, render_
 from hostk8s_agent.snapshot.durable import incoming
 from hostk8s_agent.snapshot.errors import BundleRefusedError, SnapshotError
 from hostk8s_agent.snapshot.model import SnapshotState
+from hostk8s_agent.snapshot.progress import Meter
 from hostk8s_agent.snapshot.verifying import Verifier
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ _CHUNK_BYTES: Final = 1 << 20
 _HINT: Final = "ask for the file again; nothing was added to the repository"
 
 
-def write_bundle(repository: Repository, snapshot: SnapshotManifest, file: Path) -> None:
+def write_bundle(repository: Repository, snapshot: SnapshotManifest, file: Path, *, meter: Meter | None = None) -> None:
     """Write a snapshot as one file, whole or not at all."""
+    meter = meter or Meter()
+    meter.begin("exporting", sum(path.stat().st_size for path in _find_parts(repository, snapshot).values()))
     with incoming(file.resolve().parent) as beside:
         with os.fdopen(os.dup(beside.descriptor), "wb") as output, tarfile.open(fileobj=output, mode="w") as bundle:
             text = render_manifest(snapshot)
@@ -45,8 +48,21 @@ def write_bundle(repository: Repository, snapshot: SnapshotManifest, file: Path)
                 with path.open("rb") as part:
                     header = tarfile.TarInfo(name)
                     header.size = os.fstat(part.fileno()).st_size
-                    bundle.addfile(header, part)
+                    bundle.addfile(header, _Counted(part, meter))
         beside.keep_as(file.resolve())
+
+
+class _Counted(io.RawIOBase):
+    """A file whose bytes are counted as they are read."""
+
+    def __init__(self, file: IO[bytes], meter: Meter) -> None:
+        self._file = file
+        self._meter = meter
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._file.read(size)
+        self._meter.advance(len(chunk))
+        return chunk
 
 
 def read_bundle(repository: Repository, file: Path, clock: Callable[[], datetime]) -> SnapshotManifest:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.observed import ObservedDirectory
     from hostk8s_agent.snapshot.model import ArchiveReference
     from hostk8s_agent.snapshot.packing import PackedTree
+    from hostk8s_agent.snapshot.progress import Meter
     from hostk8s_agent.snapshot.reading import TreeStream
     from hostk8s_agent.snapshot.repository import Repository
     from hostk8s_agent.volume.access import VolumeAccess
@@ -37,12 +38,14 @@ class DirectoryCapture:
         *,
         volume: str,
         settled_seconds: float,
+        meter: Meter,
     ) -> None:
         self._access = access
         self._repository = repository
         self._known = known
         self._volume = volume
         self._settled_seconds = settled_seconds
+        self._meter = meter
 
     def capture(self, stack: str, directory: Directory) -> DirectoryManifest:
         """Capture one directory. Raises `DirectoryMissingError`, `CaptureFailedError` and what the way in raises."""
@@ -52,6 +55,7 @@ class DirectoryCapture:
         scan = scan_directory(self._access, directory.path, self._settled_seconds)
         kept = load_recognised(kept_at)
         if kept and scan and kept.scan == scan.digest and self._has(kept.archive):
+            self._meter.advance(kept.byte_count)
             return DirectoryManifest(
                 directory.name,
                 directory.path,
@@ -73,7 +77,7 @@ class DirectoryCapture:
         name = f"{stack}/{directory.name}"
         with (
             open_tree(self._access, directory.path) as stream,
-            pack_tree(stream.chunks, self._repository, name) as packed,
+            pack_tree(self._meter.count(stream.chunks), self._repository, name) as packed,
         ):
             archive = self._store(packed)
             return _build_manifest(directory, packed, archive, stream)

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, cast
 from hostk8s_agent.plan.actions import CreateDirectory
 from hostk8s_agent.snapshot.chunk_files import ChunkFile
 from hostk8s_agent.snapshot.errors import RestoreFailedError, SnapshotUnknownError
+from hostk8s_agent.snapshot.progress import Meter
 from hostk8s_agent.snapshot.unpacking import iterate_archive, iterate_listing
 from hostk8s_agent.snapshot.writing import write_tree
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 20
 
 
-def export_snapshot(repository: Repository, snapshot: SnapshotManifest, folder: Path) -> None:
+def export_snapshot(
+    repository: Repository, snapshot: SnapshotManifest, folder: Path, *, meter: Meter | None = None
+) -> None:
     """Write every directory of a snapshot into `folder/<its name>`. The folder is new or empty.
 
     Raises `RestoreFailedError` for one that is not, and what reading the archive raises. An ordinary user's copy
@@ -32,6 +35,8 @@ def export_snapshot(repository: Repository, snapshot: SnapshotManifest, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise RestoreFailedError(f"{folder} is not empty", hint="name a new folder; nothing is ever replaced there")
+    meter = meter or Meter()
+    meter.begin("exporting", snapshot.byte_count)
     access = HostDirectoryAccess(folder)
     try:
         for directory in snapshot.directories:
@@ -40,7 +45,7 @@ def export_snapshot(repository: Repository, snapshot: SnapshotManifest, folder: 
             if failure is not None:
                 raise failure
             devices = [one.path for one in iterate_listing(repository, directory.archive.tree) if one.is_device]
-            write_tree(access, path, iterate_archive(repository, directory), devices)
+            write_tree(access, path, meter.count(iterate_archive(repository, directory)), devices)
     finally:
         access.close()
 

@@ -17,6 +17,7 @@ from hostk8s_agent.snapshot.errors import (
     TargetInUseError,
 )
 from hostk8s_agent.snapshot.model import TAG_BEFORE_RESTORE, SnapshotState
+from hostk8s_agent.snapshot.progress import Meter, ignore
 from hostk8s_agent.snapshot.requests import CreateRequest, RestoreOutcome, RestorePlan
 from hostk8s_agent.snapshot.restoring import Replacement, Restorer, has_journals
 from hostk8s_agent.snapshot.selecting import select_snapshot
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.snapshot.model import Marks, SnapshotManifest
+    from hostk8s_agent.snapshot.progress import Progress
     from hostk8s_agent.snapshot.repository import Repository
     from hostk8s_agent.snapshot.requests import RestoreRequest, Surroundings
 
@@ -79,19 +81,24 @@ class SnapshotService:
                 return snapshot
         return select_snapshot(self.list(stack)[0], which, self._clock())
 
+    def require_contract(self, stack: str) -> None:
+        """Raise what says why no snapshot of the stack can be taken, as far as its contract tells."""
+        self._surroundings.load_contract(stack)
+
     # Changing
 
-    def create(
-        self, request: CreateRequest, *, on_progress: Callable[[int], None] = lambda _: None
-    ) -> SnapshotManifest:
+    def create(self, request: CreateRequest, *, on_progress: Callable[[Progress], None] = ignore) -> SnapshotManifest:
         """Take a snapshot, read it back, and return it with what is known of it then."""
+        meter = Meter(on_progress)
+        meter.begin("waiting")
         with self._held(f"create a snapshot of {request.stack}"):
             self.repository.prepare()
             self.repository.sweep()
             former, _ = self.repository.load_all()
-            snapshot = take_snapshot(self._surroundings, self.repository, request, former, self._clock())
+            snapshot = take_snapshot(self._surroundings, self.repository, request, former, self._clock(), meter)
             self.repository.add(snapshot)
-            verifier = Verifier(self.repository, self._clock, verified=find_verified(former), on_progress=on_progress)
+            verifier = Verifier(self.repository, self._clock, verified=find_verified(former), meter=meter)
+            verifier.expect([snapshot])
             snapshot = verifier.verify(snapshot).snapshot
             snapshot = self._suspect_shrinkage(snapshot, former)
             log.info(CREATED, stack=snapshot.stack, snapshot=snapshot.id, state=snapshot.state.value)
@@ -105,13 +112,16 @@ class SnapshotService:
         return snapshot
 
     def verify(
-        self, ids: Sequence[str] | None = None, *, on_progress: Callable[[int], None] = lambda _: None
+        self, ids: Sequence[str] | None = None, *, on_progress: Callable[[Progress], None] = ignore
     ) -> tuple[tuple[Verification, ...], tuple[Problem, ...]]:
         """Read snapshots (None: all) back; return what came of each, and what is wrong with manifests."""
+        meter = Meter(on_progress)
+        meter.begin("waiting")
         with self._held("verify snapshots"):
             manifests, problems = self.list()
             chosen = manifests if ids is None else tuple(self.select(one) for one in ids)
-            verifier = Verifier(self.repository, self._clock, on_progress=on_progress)
+            verifier = Verifier(self.repository, self._clock, meter=meter)
+            verifier.expect(chosen)
             return tuple(verifier.verify(one) for one in chosen), problems if ids is None else ()
 
     def forget(self, snapshot_id: str) -> str:
@@ -173,10 +183,10 @@ class SnapshotService:
             tuple(self._surroundings.find_users(contract)),
         )
 
-    def restore(
-        self, request: RestoreRequest, *, on_progress: Callable[[int], None] = lambda _: None
-    ) -> RestoreOutcome:
+    def restore(self, request: RestoreRequest, *, on_progress: Callable[[Progress], None] = ignore) -> RestoreOutcome:
         """Replace the stack's directories by the snapshot's, after a snapshot of what is there now."""
+        meter = Meter(on_progress)
+        meter.begin("waiting")
         with self._held(f"restore {request.stack}"):
             self.recover()
             plan = self.plan_restore(request)
@@ -186,9 +196,10 @@ class SnapshotService:
                     hint="scale its pods to zero first, or restore with --in-use and restart them afterwards",
                 )
             access = self._surroundings.volume()
-            safety = self._take_safety_snapshot(plan)
+            safety = self._take_safety_snapshot(plan, on_progress)
             require_space(access, plan.replacements)
-            restorer = Restorer(access, self.repository, on_progress=on_progress)
+            meter.begin("restoring", sum(one.taken.byte_count for one in plan.replacements))
+            restorer = Restorer(access, self.repository, on_progress=meter.advance)
             restorer.restore(plan.target, plan.replacements)
             log.info(RESTORED, stack=plan.target, snapshot=plan.snapshot.id, safety=safety.id if safety else "")
             return RestoreOutcome(plan, safety)
@@ -236,11 +247,13 @@ class SnapshotService:
             )
         return safety[-1]
 
-    def _take_safety_snapshot(self, plan: RestorePlan) -> SnapshotManifest | None:
+    def _take_safety_snapshot(
+        self, plan: RestorePlan, on_progress: Callable[[Progress], None]
+    ) -> SnapshotManifest | None:
         request = CreateRequest(
             plan.target, name=f"before {plan.snapshot.id}", tags=(TAG_BEFORE_RESTORE,), skips_missing=True
         )
         try:
-            return self.create(request)
+            return self.create(request, on_progress=on_progress)
         except DirectoryMissingError:
             return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hostk8s_agent.snapshot.errors import SnapshotDamagedError
 from hostk8s_agent.snapshot.model import SnapshotState
+from hostk8s_agent.snapshot.progress import Meter
 from hostk8s_agent.snapshot.unpacking import read_back
 
 if TYPE_CHECKING:
@@ -42,13 +43,23 @@ class Verifier:
         clock: Callable[[], datetime],
         *,
         verified: Mapping[ArchiveReference, datetime] | None = None,
-        on_progress: Callable[[int], None] = lambda _: None,
+        meter: Meter | None = None,
     ) -> None:
         self._repository = repository
         self._clock = clock
         self._verified = dict(verified or {})
         self._damage: dict[ArchiveReference, str] = {}
-        self._on_progress = on_progress
+        self._meter = meter or Meter()
+
+    def expect(self, snapshots: Iterable[SnapshotManifest]) -> None:
+        """Begin to tell the progress of reading these back: how much of them has not been read yet."""
+        unread = {
+            directory.archive: directory.byte_count
+            for one in snapshots
+            for directory in one.directories
+            if directory.archive not in self._verified
+        }
+        self._meter.begin("verifying", sum(unread.values()))
 
     def verify(self, snapshot: SnapshotManifest) -> Verification:
         """Read one snapshot back and write down what is known of it now."""
@@ -74,7 +85,7 @@ class Verifier:
         if archive not in self._damage:
             try:
                 for step in read_back(self._repository, directory):
-                    self._on_progress(step)
+                    self._meter.advance(step)
             except SnapshotDamagedError as error:
                 self._damage[archive] = error.message
             else:

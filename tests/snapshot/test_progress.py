@@ -1,0 +1,131 @@
+"""How far long work is, and what is left of it when it is interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.snapshot.conftest import Ground, describe
+
+from hostk8s_agent.cli.snapshot_progress import ProgressView, describe_interruption
+from hostk8s_agent.snapshot.bundling import write_bundle
+from hostk8s_agent.snapshot.exporting import export_snapshot
+from hostk8s_agent.snapshot.model import SnapshotState
+from hostk8s_agent.snapshot.progress import Meter, Progress
+from hostk8s_agent.snapshot.requests import CreateRequest, RestoreRequest
+
+
+def test_a_meter_tells_rate_and_time_left_and_never_more_than_everything() -> None:
+    """Half of it in two seconds takes two more; a tree that has grown is not more than whole."""
+    now = [10.0]
+    told: list[Progress] = []
+    meter = Meter(told.append, lambda: now[0])
+    meter.begin("reading", 1000)
+    now[0] += 0.1
+    meter.advance(100)
+    now[0] += 1.9
+    meter.advance(400)
+    now[0] += 1
+    meter.advance(700)
+    meter.begin("verifying")
+    assert told == [
+        Progress("reading", 0, 1000, 0, None),
+        Progress("reading", 500, 1000, 250, 2),
+        Progress("reading", 1200, 1200, 400, 0),
+        Progress("verifying", 0, None, 0, None),
+    ]
+
+
+def stop_at(phase: str) -> Callable[[Progress], None]:
+    """What Ctrl-C does when a phase has begun."""
+
+    def listen(progress: Progress) -> None:
+        if progress.phase == phase:
+            raise KeyboardInterrupt
+
+    return listen
+
+
+def test_each_work_tells_its_phases_with_what_there_is_to_do(ground: Ground, tmp_path: Path) -> None:
+    """The first time it is measured, later it is as much as the snapshot before had."""
+    told: list[Progress] = []
+    snapshot = ground.service.create(CreateRequest("sample"), on_progress=told.append)
+    (ground.path() / "more").write_bytes(b"more")
+    ground.now += timedelta(hours=1)
+    ground.service.create(CreateRequest("sample"), on_progress=told.append)
+    ground.now += timedelta(hours=1)
+    ground.service.restore(RestoreRequest("sample", snapshot.id), on_progress=told.append)
+    ground.service.verify([snapshot.id], on_progress=told.append)
+    export_snapshot(ground.repository, snapshot, tmp_path / "copy", meter=Meter(told.append))
+    write_bundle(ground.repository, snapshot, tmp_path / "bundle.tar", meter=Meter(told.append))
+    begun = [one for one in told if not one.done_bytes]
+    creating = ["waiting", "reading", "verifying"]
+    assert [one.phase for one in begun] == [
+        *creating,
+        *creating,
+        "waiting",
+        *creating,
+        "restoring",
+        "waiting",
+        "verifying",
+        "exporting",
+        "exporting",
+    ]
+    totals = [one.total_bytes for one in begun if one.phase == "reading"]
+    assert totals[1:] == [snapshot.byte_count, snapshot.byte_count + 4]
+    assert totals[0]
+    assert [one.total_bytes for one in begun if one.phase == "restoring"] == [snapshot.byte_count]
+
+
+def test_what_is_said_of_an_interrupted_work_is_true(ground: Ground) -> None:
+    """Reading adds nothing, reading back leaves it unverified, and a restore that stops early replaces nothing."""
+    with pytest.raises(KeyboardInterrupt):
+        ground.service.create(CreateRequest("sample"), on_progress=stop_at("reading"))
+    assert ground.repository.list_ids() == []
+    assert "no snapshot was added" in describe_interruption("create", "reading", is_agents=False)
+    with pytest.raises(KeyboardInterrupt):
+        ground.service.create(CreateRequest("sample"), on_progress=stop_at("verifying"))
+    [left] = ground.service.list()[0]
+    assert left.state is SnapshotState.UNVERIFIED
+    assert "unverified" in describe_interruption("create", "verifying", is_agents=False)
+    before = describe(ground.path())
+    with pytest.raises(KeyboardInterrupt):
+        ground.service.restore(RestoreRequest("sample", left.id), on_progress=stop_at("reading"))
+    assert describe(ground.path()) == before
+    assert "nothing was replaced" in describe_interruption("restore", "reading", is_agents=False)
+
+
+def test_a_terminal_shows_a_bar_with_rate_and_time_and_a_script_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both on stderr; what is neither says nothing."""
+    halfway = Progress("verifying", 1 << 20, 2 << 20, 1 << 20, 1)
+    for output in ("json", "table"):
+        with ProgressView(output) as view:
+            view.show_progress(halfway)
+    [line] = capsys.readouterr().err.splitlines()
+    assert json.loads(line) == {
+        "type": "progress",
+        "phase": "verifying",
+        "doneBytes": 1 << 20,
+        "totalBytes": 2 << 20,
+        "bytesPerSecond": 1 << 20,
+        "secondsLeft": 1,
+    }
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        with ProgressView("table") as view:
+            view.show_progress(halfway)
+        shown = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert "verifying" in shown
+    assert "1.0/2.1 MB" in shown
+    assert "1.0 MB/s 0:01 left" in shown
