@@ -21,7 +21,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     with closing(Records(tmp_path / "state")) as records:
         records.save_stacks([SAMPLE, StackRecord("old", {}, b"")], removed=[])
         records.save_stacks([], removed=["old"])
-        records.save_fact("docker.engine_id", "ABC")
+        records.save_facts({"docker.engine_id": "ABC"})
     with closing(Records(tmp_path / "state")) as records:
         assert records.load_stacks() == {"sample": SAMPLE}
         assert records.load_facts() == {"docker.engine_id": "ABC"}
@@ -89,7 +89,7 @@ def test_a_state_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_a_look_leaves_no_trace(tmp_path: Path) -> None:
     """`plan` without an agent changes nothing, not even a memory of what it saw."""
     with closing(Records(tmp_path / "state", is_kept=False)) as records:
-        records.save_fact("docker.engine_id", "ABC")
+        records.save_facts({"docker.engine_id": "ABC"})
         records.save_stacks([SAMPLE], removed=[])
         assert records.load_stacks() == {}
     assert not (tmp_path / "state").exists()

@@ -122,8 +122,8 @@ class Recorder:
                 )
             if events:
                 self._records.save_events(events)
-            for name, value in facts.items():
-                self._records.save_fact(name, value)
+            if facts:
+                self._records.save_facts(facts)
             if changed:
                 self._records.save_stacks(
                     [

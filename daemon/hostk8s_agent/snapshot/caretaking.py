@@ -95,7 +95,7 @@ class Caretaker:
         self._schedule.stop()
 
     def look_now(self) -> None:
-        """Look at once what is due: a contract was saved."""
+        """Look at once what is due, or soon after the last look: a contract was saved."""
         self._schedule.look_now()
 
     # What is asked

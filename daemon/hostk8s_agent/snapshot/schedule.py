@@ -8,6 +8,7 @@ stops them, its weekdays begin on Monday, and it fires twice in the hour that su
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -35,6 +36,8 @@ LOOK_FAILED = "schedule.look_failed"
 
 AT_ONCE: Final = 2
 LOOK_SECONDS: Final = 20.0
+# A thousand contracts that are saved at once are a few looks, not a thousand of them at a thousand stacks each.
+GATHER_SECONDS: Final = 0.5
 
 
 class ScheduledWork(Protocol):
@@ -55,7 +58,7 @@ class SnapshotSchedule:
 
     `policies` returns what is in force for each stack, `find_obstacle` in words why nothing should begin now, else
     empty. Every look asks them anew, so that a saved contract's schedule is in force with the next one; `look_now`
-    makes that at once.
+    makes that at once, or soon after the last one.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class SnapshotSchedule:
         self._under_way: set[Work] = set()
         self._skipped: dict[Work, str] = {}
         self._failed: dict[Work, str] = {}
-        self._is_stopping = False
+        self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-schedule", daemon=True)
         pool = ThreadPoolExecutor(AT_ONCE, pool_kwargs={"initializer": give_way, "thread_name_prefix": "snapshot"})
@@ -94,7 +97,7 @@ class SnapshotSchedule:
 
     def stop(self) -> None:
         """Begin nothing any more, and wait for what is under way."""
-        self._is_stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -102,7 +105,7 @@ class SnapshotSchedule:
             self._scheduler.shutdown(wait=True)
 
     def look_now(self) -> None:
-        """Look at once: a contract was saved."""
+        """Look at once, or soon after the last look: a contract was saved."""
         self._wake.set()
 
     def list_next(self, policies: Mapping[str, PolicyInForce]) -> Mapping[str, datetime]:
@@ -119,13 +122,15 @@ class SnapshotSchedule:
             return self._skipped.get(work, "") or self._failed.get(work, "")
 
     def _run(self) -> None:
-        while not self._is_stopping:
+        while not self._stopping.is_set():
+            began_at = time.monotonic()
             try:
                 self._look()
             except Exception:
                 # A schedule that dies of one odd contract would leave all others without snapshots for good.
                 log.exception(LOOK_FAILED)
             self._wake.wait(LOOK_SECONDS)
+            self._stopping.wait(max(0.0, GATHER_SECONDS - (time.monotonic() - began_at)))
             self._wake.clear()
             # Whatever it waits for: during a machine's sleep its wait has not advanced.
             self._scheduler.wakeup()
@@ -141,7 +146,7 @@ class SnapshotSchedule:
         for work in due:
             if obstacle:
                 self._skip(work, obstacle)
-            elif not self._is_stopping:
+            elif not self._stopping.is_set():
                 self._begin(work)
 
     def _skip(self, work: Work, reason: str) -> None:
@@ -159,7 +164,7 @@ class SnapshotSchedule:
         self._scheduler.add_job(self._carry_out, args=(work,), id=work.name, replace_existing=True)
 
     def _carry_out(self, work: Work) -> None:
-        if self._is_stopping:
+        if self._stopping.is_set():
             return
         began_at = self._clock()
         failure = ""

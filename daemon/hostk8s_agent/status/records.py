@@ -147,11 +147,13 @@ class Records:
         rows = self._connection.execute("SELECT name, status, contract FROM stacks").fetchall()
         return {name: StackRecord(name, json.loads(status), bytes(contract)) for name, status, contract in rows}
 
-    def save_fact(self, name: str, value: str) -> None:
-        """Write one fact, such as the engine's ID that this workspace used."""
+    def save_facts(self, facts: Mapping[str, str]) -> None:
+        """Write facts, such as the engine's ID that this workspace used, in one transaction."""
         if not self._is_kept:
             return
-        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
 
     def load_facts(self) -> dict[str, str]:
         """Return every fact by name."""
