@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.settings import Settings
+    from hostk8s_agent.status.orphans import Danger, Secured
 
 log = structlog.get_logger()
 
@@ -94,11 +95,11 @@ class Agent:
         self.lifecycle = build_lifecycle(
             workspace,
             settings,
-            Grounds(self.inventory, self._book, self._connections.cluster, facts.get(FACT_FOLDER, "")),
+            Grounds(self.inventory, self._book, self._connections.cluster, facts.get(FACT_FOLDER, ""), self._secure),
             PruneReports(self._enqueue, self._board.record_event, self._recorder.record_fact),
         )
         memory = Memory(self._remembered, find_past_where(facts))
-        care = CareSources(self.inventory, self._book, self._connections)
+        care = CareSources(self.inventory, self._book, self._connections, self._secure)
         self.care = VolumeCare(workspace, care, self._board.record_event, self._enqueue)
         self._reconciler = StackReconciler(
             workspace,
@@ -287,6 +288,9 @@ class Agent:
 
     def _wake_all(self) -> None:
         self._controller.wake(stack.name for stack in self._board.stacks())
+
+    def _secure(self, stack: str, path: str, danger: Danger, name: str = "") -> Secured:
+        return self.snapshots.secure(stack, path, danger, name)
 
     def _enqueue(self, stacks: Iterable[str]) -> None:
         self._controller.enqueue(stacks)

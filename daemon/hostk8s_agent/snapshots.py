@@ -24,6 +24,7 @@ from hostk8s_agent.snapshot.protection import describe_protection
 from hostk8s_agent.snapshot.quiescing import ClusterQuiescer
 from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.snapshot.requests import Surroundings, VolumeIdentity
+from hostk8s_agent.snapshot.securing import Securing
 from hostk8s_agent.snapshot.service import SnapshotService
 from hostk8s_agent.snapshot.users import find_users
 from hostk8s_agent.status.model import SnapshotsStatus
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.snapshot.model import SnapshotManifest
+    from hostk8s_agent.snapshot.policies import PolicyInForce
     from hostk8s_agent.status.board import StatusBoard
     from hostk8s_agent.status.model import DockerStatus
     from hostk8s_agent.volume.access import VolumeAccess
@@ -150,6 +152,11 @@ class AgentSnapshots(SnapshotAnswers):
         super().__init__(self.service, expiry)
         sources = CareSources(book.list_in_force, connections.volume, kept, board.record_event)
         self.caretaker = Caretaker(self.service, expiry, sources, settings, default)
+
+        def find(stack: str) -> PolicyInForce:
+            return find_stack_policy(book.read(stack).contract, default) or default
+
+        self.secure = Securing(self.service, connections.volume, find)
         book.listeners.append(lambda _stack: self.caretaker.look_now())
         self._board = board
         self._stopping = threading.Event()

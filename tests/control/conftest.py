@@ -31,7 +31,7 @@ from hostk8s_agent.status.model import (
     VolumeStatus,
     WatchStatus,
 )
-from hostk8s_agent.status.orphans import Orphan, PathHolder, TrashedDirectory
+from hostk8s_agent.status.orphans import Orphan, PathHolder, Purged, Secured, TrashedDirectory
 from hostk8s_agent.volume.errors import NotInTrashError
 from hostk8s_agent.workspace import Workspace, runtime_folders
 
@@ -121,11 +121,11 @@ class FakeCare:
     def trash(self) -> tuple[TrashedDirectory, ...]:
         return self.trashed
 
-    def purge(self, path: str) -> TrashedDirectory:
+    def purge(self, path: str, *, without_snapshot: bool = False) -> Purged:
         if path != ORPHAN.path or not self.orphaned:
             raise NotAnOrphanError(f"{path} is left", hint="see which ones there are: hostk8s-agent orphans")
         self.orphaned, self.trashed = (), (TRASHED,)
-        return TRASHED
+        return Purged(TRASHED, Secured(reason="none was asked for") if without_snapshot else Secured("a-snapshot"))
 
     def undo(self, path: str) -> TrashedDirectory:
         if path != TRASHED.path or not self.trashed:

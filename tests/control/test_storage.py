@@ -24,7 +24,8 @@ def test_an_orphan_goes_into_the_trash_and_back(client: ControlClient) -> None:
     assert client.orphans() == {"orphans": []}
     assert [one["id"] for one in client.trash()["trash"]] == ["20250131-080000-abc123"]
     assert client.care_for("purge/undo", path=PATH)["restored"]["path"] == PATH
-    client.care_for("purge", path=PATH)
+    answer = client.purge(PATH, 10, without_snapshot=True)
+    assert answer["secured"] == {"snapshot": "", "reason": "none was asked for"}
     assert [one["path"] for one in client.care_for("purge/empty")["deleted"]] == [PATH]
 
 
@@ -36,6 +37,7 @@ def test_an_orphan_goes_into_the_trash_and_back(client: ControlClient) -> None:
         ("purge", {}, "RequestInvalid"),
         ("purge", {"path": ""}, "RequestInvalid"),
         ("purge", {"path": PATH, "force": "yes"}, "RequestInvalid"),
+        ("purge", {"path": PATH, "withoutSnapshot": "yes"}, "RequestInvalid"),
     ],
 )
 def test_what_cannot_be_done_is_said(client: ControlClient, what: str, fields: dict[str, str], code: str) -> None:

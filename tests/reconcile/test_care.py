@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from hostk8s_agent.cluster.errors import ClusterUnreachableError
-from hostk8s_agent.errors import AgentError, ClusterError
+from hostk8s_agent.errors import AgentError, ClusterError, VolumeError
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import ObservedObject
 from hostk8s_agent.reconcile.care import CareSources, VolumeCare
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.inventory import Inventory
+from hostk8s_agent.reconcile.refusals import PurgeUnsecuredError
+from hostk8s_agent.status.orphans import Secured
 from hostk8s_agent.volume.holders import HolderLedger, describe_me
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
 from hostk8s_agent.workspace import Workspace
@@ -113,7 +115,7 @@ def test_what_a_contract_asks_for_is_no_orphan(ground: Ground, path: str) -> Non
 
 def test_purge_and_undo_and_the_events_of_both(ground: Ground) -> None:
     """The directory goes into the trash, comes back, and is an orphan again."""
-    item = ground.care.purge("/mnt/pv/old/data/")
+    item = ground.care.purge("/mnt/pv/old/data/").directory
     assert not (ground.root / "old/data").exists()
     assert ground.care.orphans() == ()
     assert [one.path for one in ground.care.trash()] == ["/mnt/pv/old/data"]
@@ -129,6 +131,31 @@ def test_purge_and_undo_and_the_events_of_both(ground: Ground) -> None:
         ("orphan.purged", "old"),
         ("trash.emptied", "old"),
     ]
+
+
+def test_a_purge_whose_snapshot_fails_leaves_the_directory_until_a_person_goes_without(tmp_path: Path) -> None:
+    """The answer says what holds the data from then on."""
+    ground = Ground(tmp_path)
+    asked: list[tuple[str, str, str]] = []
+
+    def secure(stack: str, path: str, danger: str, name: str = "") -> Secured:
+        asked.append((stack, path, danger + name))
+        if len(asked) == 1:
+            raise VolumeError("the repository is full", hint="make space")
+        return Secured("20260131-080000-3f9ac2d1")
+
+    sources = CareSources(ground.inventory, ground.book, ground.backends, secure)
+    care = VolumeCare(ground.workspace, sources, lambda *words: ground.events.append(words))
+    with pytest.raises(PurgeUnsecuredError, match="the repository is full") as refused:
+        care.purge("/mnt/pv/old/data")
+    assert "--without-snapshot" in refused.value.hint
+    assert (ground.root / "old/data/file").exists()
+
+    assert care.purge("/mnt/pv/old/data", without_snapshot=True).secured == Secured(reason="none was asked for")
+    care.undo("/mnt/pv/old/data")
+    assert care.purge("/mnt/pv/old/data").secured.snapshot == "20260131-080000-3f9ac2d1"
+    assert asked == [("old", "/mnt/pv/old/data", "purge")] * 2
+    ground.backends.access.close()
 
 
 @pytest.mark.parametrize("claimed", ["/mnt/pv/old/data", "/mnt/pv/old", "/mnt/pv/old/data/inner"])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hostk8s_agent.cluster.manifests import ManifestFiles
+from hostk8s_agent.errors import VolumeError
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.drift import DriftLedger
 from hostk8s_agent.reconcile.holding import find_doubt, find_git_operation, folder_identity
@@ -26,6 +27,7 @@ from hostk8s_agent.reconcile.releasing import Releasing
 from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.status.board import StatusBoard
 from hostk8s_agent.status.model import StackStatus
+from hostk8s_agent.status.orphans import Secured
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
 from hostk8s_agent.workspace import Workspace
 
@@ -58,7 +60,9 @@ class Bench:
         reports = PruneReports(
             lambda _stacks: None, lambda _type, words, _stack: self.pruned.append(words), self.facts.__setitem__
         )
-        grounds = Grounds(self.inventory, self.book, lambda: cluster)
+        self.unsecured = ""
+        self.secured: list[tuple[str, ...]] = []
+        grounds = Grounds(self.inventory, self.book, lambda: cluster, secure=self.secure)
         options = PruneOptions(grace_seconds=GRACE_SECONDS)
         self.pruning = Pruning(self.workspace, grounds, leftovers, reports, options, clock=lambda: self.now)
         self.reconciler = StackReconciler(
@@ -77,6 +81,13 @@ class Bench:
             Lifecycle(leftovers, self.pruning, Releasing(grounds, reports)),
             clock=lambda: self.now,
         )
+
+    def secure(self, stack: str, path: str, danger: str, name: str = "") -> Secured:
+        """Have the directory in a snapshot, unless `unsecured` says why that cannot be."""
+        if self.unsecured:
+            raise VolumeError(self.unsecured, hint="make space")
+        self.secured.append((stack, path, danger, name))
+        return Secured("a-snapshot")
 
     def save(self, stack: str, *names: str, storage_class: str = "fast") -> StackStatus:
         """Write the stack's contract with directories of these names, and run it."""
@@ -150,6 +161,23 @@ def test_a_directory_that_is_gone_from_a_contract_is_pruned_alone(bench: Bench) 
     assert (status.state, len(status.volumes)) == ("Ready", 1)
     assert "sample-two" not in bench.objects("sample")
     assert "name: fast" in bench.objects("sample")
+
+
+def test_a_volume_waits_for_the_snapshot_of_what_it_leads_to(bench: Bench) -> None:
+    """Nothing is lost while none can be taken, and the stack says so; the directory is named as its contract had it."""
+    bench.save("sample", "one")
+    bench.remove("sample")
+    bench.unsecured = "the repository is full"
+    assert bench.pass_after(GRACE_SECONDS) is not None, "it is tried again"
+    status = bench.run("sample")
+    assert status is not None
+    told = {problem.code: problem.message for problem in status.problems}
+    assert "the repository is full" in told["PruneUnsecured"]
+    assert bench.pruned == []
+    bench.unsecured = ""
+    bench.pass_after(60)
+    assert bench.secured == [("sample", "/mnt/pv/sample/one", "prune", "one")]
+    assert len(bench.pruned) == 2
 
 
 def test_a_class_that_is_asked_for_no_more_goes_with_its_last_volume(bench: Bench) -> None:

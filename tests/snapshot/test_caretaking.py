@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +14,15 @@ from hostk8s_agent.contract.model import Contract, KeepPolicy, Quiesce
 from hostk8s_agent.errors import AgentError, VolumeError
 from hostk8s_agent.settings import Settings
 from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
+from hostk8s_agent.snapshot.documents import render_moment
 from hostk8s_agent.snapshot.expiring import Expiry
 from hostk8s_agent.snapshot.model import TAG_BEFORE_PURGE, SnapshotState
 from hostk8s_agent.snapshot.policies import PolicyInForce, find_stack_policy, load_default_policy
+from hostk8s_agent.snapshot.protection import describe_protection
+from hostk8s_agent.snapshot.requests import RestoreRequest
+from hostk8s_agent.snapshot.securing import Securing
 
+PATH = "/mnt/pv/sample/data"
 SETTINGS = Settings(snapshot_min_free_percent=0, snapshot_min_battery_percent=0, snapshot_schedule="every 1d")
 
 
@@ -58,6 +63,11 @@ class House:
             lambda: {"sample": self.contract}, self.reach, kept, lambda *event: self.told.append(event)
         )
         return Caretaker(self.ground.service, self.expiry, sources, SETTINGS, self.default)
+
+    def securing(self, *, is_off: bool = False) -> Securing:
+        """What takes event snapshots; with `is_off` the stack has no schedule."""
+        policy = replace(self.default, schedule=None) if is_off else self.default
+        return Securing(self.ground.service, lambda: self.ground.access, lambda _stack: policy)
 
     def list(self) -> list[Any]:
         """The snapshots, the oldest first."""
@@ -194,17 +204,67 @@ def test_within_a_week_of_days_everything_is_read_back(house: House) -> None:
 
 
 def test_a_snapshot_before_something_dangerous_pushes_out_no_other(house: House) -> None:
-    """However many there are."""
+    """However many there are; what a snapshot has already costs none."""
     for _ in range(2):
         house.ground.create()
         house.ground.now += timedelta(hours=1)
-    for _ in range(3):
-        house.hire().take_before("sample", TAG_BEFORE_PURGE)
+    secure = house.securing()
+    assert secure("sample", PATH, "purge").snapshot == house.list()[-1].id
+    for number in range(3):
+        (house.ground.path() / "changing").write_bytes(b"x" * (1000 + number))
+        assert secure("sample", PATH, "purge").snapshot == house.list()[-1].id
         house.ground.now += timedelta(hours=1)
 
     house.expiry.expire()
 
     assert [one.tags for one in house.list()] == [(), (), *[(TAG_BEFORE_PURGE,)] * 3]
+
+
+def test_a_directory_is_secured_without_its_contract_and_nothing_is_taken_where_nothing_is(house: House) -> None:
+    """Its name is known from earlier snapshots; with snapshots off the answer says so."""
+    house.ground.create()
+    (house.ground.path() / "later").write_text("later")
+    contract = house.contract
+
+    def is_gone(_stack: str) -> Any:
+        raise AgentError("there is no stack sample")
+
+    house.ground.change(load_contract=is_gone)
+    house.ground.now += timedelta(hours=1)
+    secured = house.securing()("sample", PATH, "prune", "")
+    [first, taken] = house.list()
+    assert (secured.snapshot, taken.tags, taken.directories[0].name) == (taken.id, ("before-prune",), "data")
+    assert taken.contract_text == first.contract_text
+    house.ground.change(load_contract=lambda _stack: (contract, b""))
+    assert house.ground.service.select("latest", "sample").id == first.id, "it is not what latest means"
+
+    shutil.rmtree(house.ground.path())
+    assert house.securing()("sample", PATH, "purge").reason == "the directory is gone"
+    house.ground.path().mkdir()
+    assert house.securing()("sample", PATH, "purge").reason == "the directory is empty"
+    assert house.securing(is_off=True)("sample", PATH, "purge").reason == "snapshots are off"
+    assert len(house.list()) == 2
+
+
+def test_the_wreck_that_a_restore_replaced_holds_no_expiry(house: House) -> None:
+    """It is suspect, so that it counts as good nowhere; it is there for an undo, and goes after its time."""
+    for _ in range(3):
+        house.ground.create()
+        house.ground.now += timedelta(hours=1)
+    shutil.rmtree(house.ground.path())
+    house.ground.path().mkdir(mode=0o750)
+    outcome = house.ground.service.restore(RestoreRequest("sample", "latest"))
+    assert outcome.safety is not None
+    assert outcome.safety.state is SnapshotState.SUSPECT
+    assert house.hire().list_problems(house.list()) == ()
+    (protection,) = describe_protection("sample", ["data"], house.list(), None, house.ground.now)
+    assert protection.last_good_at < render_moment(outcome.safety.taken_at)
+
+    [judged] = house.expiry.expire()
+    assert (judged.held, len(house.list())) == ("", 3)
+    house.ground.now += timedelta(days=30)
+    house.expiry.expire()
+    assert outcome.safety.id not in [one.id for one in house.list()]
 
 
 def test_the_caretaker_takes_what_is_due_and_waits_for_the_volume(

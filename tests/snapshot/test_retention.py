@@ -194,11 +194,13 @@ def is_good(one: SnapshotManifest) -> bool:
 def brute_force(snapshots: list[SnapshotManifest], policy: KeepPolicy, now: datetime) -> set[str]:
     """The IDs that stay, worked out from the words of docs/snapshots.md with sets and no counting down."""
     good = [one for one in snapshots if one.state is SnapshotState.GOOD]
-    kept = {one.id for one in snapshots if one.is_pinned or one.state is not SnapshotState.GOOD}
-    kept |= {one.id for one in snapshots if one.taken_at > now + SLACK}
     events = {one.id for one in snapshots if EVENT_TAGS & set(one.tags)}
-    kept |= {one.id for one in good if one.id in events and one.taken_at > now - timedelta(days=EVENT_DAYS)}
-    if any(one.state is SnapshotState.SUSPECT for one in snapshots):
+    suspect = {one.id for one in snapshots if one.state is SnapshotState.SUSPECT}
+    kept = {one.id for one in snapshots if one.is_pinned or one.state is not SnapshotState.GOOD}
+    kept -= {one.id for one in snapshots if one.id in suspect & events and not one.is_pinned}
+    kept |= {one.id for one in snapshots if one.taken_at > now + SLACK}
+    kept |= {one.id for one in snapshots if one.id in events and one.taken_at > now - timedelta(days=EVENT_DAYS)}
+    if suspect - events:
         return {one.id for one in snapshots}
     good = [one for one in good if one.taken_at <= now + SLACK]
     newest_first = sorted(good, key=lambda one: (one.taken_at, one.id), reverse=True)

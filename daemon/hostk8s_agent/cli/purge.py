@@ -10,6 +10,7 @@ from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.orphans import render_size
 from hostk8s_agent.cli.output import say, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
+from hostk8s_agent.cli.snapshot import WORK_SECONDS
 from hostk8s_agent.control.client import ControlClient
 from hostk8s_agent.control.errors import RequestInvalidError
 
@@ -25,6 +26,7 @@ class PurgeOptions:
 
     undoes: bool
     empties: bool
+    is_bare: bool
     is_confirmed: bool
     output: OutputFormat
     workspace: Path | None
@@ -39,7 +41,10 @@ def purge(path: str | None, options: PurgeOptions) -> ExitCode:
         return _empty(client, options)
     if path is None:
         raise RequestInvalidError("PATH is missing", hint=_USAGE)
-    answer = client.care_for("purge/undo" if options.undoes else "purge", path=path)
+    if options.undoes:
+        answer = client.care_for("purge/undo", path=path)
+    else:
+        answer = client.purge(path, WORK_SECONDS, without_snapshot=options.is_bare)
     if options.output != "table":
         write_document(answer, options.output)
     elif options.undoes:
@@ -47,6 +52,11 @@ def purge(path: str | None, options: PurgeOptions) -> ExitCode:
     else:
         write(f"{answer['purged']['path']} is in the trash")
         say(f"bring it back with: hostk8s-agent purge --undo {answer['purged']['path']}")
+        secured = answer["secured"]
+        if secured["snapshot"]:
+            say(f"once the trash is emptied, the snapshot {secured['snapshot']} still has it")
+        else:
+            say(f"no snapshot was taken before: {secured['reason']}")
     return ExitCode.OK
 
 

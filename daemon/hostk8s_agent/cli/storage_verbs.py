@@ -60,13 +60,16 @@ def _orphans(*, output: OutputOption = "table", workspace: WorkspaceOption = Non
     end(verb)
 
 
-def _purge(
+def _purge(  # noqa: PLR0913 - one parameter an option
     *,
     path: Annotated[
         str | None, typer.Argument(metavar="PATH", help="A directory, /mnt/pv/...", show_default=False)
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Bring PATH back out of the trash.")] = False,
     empty_trash: Annotated[bool, typer.Option("--empty-trash", help="Delete what is in the trash for good.")] = False,
+    without_snapshot: Annotated[
+        bool, typer.Option("--without-snapshot", help="Take no snapshot before, and purge if none can be taken.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the trash is emptied.")] = False,
     output: OutputOption = "table",
     workspace: WorkspaceOption = None,
@@ -76,7 +79,7 @@ def _purge(
     def verb() -> ExitCode:
         from hostk8s_agent.cli.purge import PurgeOptions, purge  # noqa: PLC0415 - each verb pays for its own
 
-        options = PurgeOptions(undoes=undo, empties=empty_trash, is_confirmed=yes, output=output, workspace=workspace)
+        options = PurgeOptions(undo, empty_trash, without_snapshot, yes, output, workspace)
         return purge(path, options)
 
     end(verb)

@@ -112,6 +112,11 @@ class ControlClient:
         """Have something done with the volume: `purge`, `purge/undo`, `purge/empty`, `volume/...`."""
         return self._ask(wire.Request("POST", f"/v1/{what}", json.dumps(fields).encode()), STORAGE_SECONDS)
 
+    def purge(self, path: str, timeout_seconds: float, *, without_snapshot: bool) -> Document:
+        """Have an orphaned directory moved into the trash, secured before: `{"purged": ..., "secured": ...}`."""
+        body = json.dumps({"path": path, "withoutSnapshot": without_snapshot}).encode()
+        return self._ask(wire.Request("POST", "/v1/purge", body), timeout_seconds)
+
     def snapshots(self, stack: str | None = None) -> Document:
         """Return the snapshots of the stack (None: of all): `{"snapshots": [...]}`."""
         return self._ask(wire.Request("GET", f"/v1/snapshots{_query(stack)}"), PLAN_SECONDS)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.reconcile.pruning_terms import PrunePreview
     from hostk8s_agent.status.board import Event
     from hostk8s_agent.status.model import AgentStatus, StackStatus
-    from hostk8s_agent.status.orphans import Orphan, PathHolder, TrashedDirectory
+    from hostk8s_agent.status.orphans import Orphan, PathHolder, Purged, TrashedDirectory
 
 
 class LifecycleControl(Protocol):
@@ -107,8 +107,8 @@ class StorageCare(Protocol):
     def trash(self) -> tuple[TrashedDirectory, ...]:
         """Return what is in the trash, the oldest first."""
 
-    def purge(self, path: str) -> TrashedDirectory:
-        """Move an orphaned directory into the trash."""
+    def purge(self, path: str, *, without_snapshot: bool = False) -> Purged:
+        """Move an orphaned directory into the trash, after a snapshot of it."""
 
     def undo(self, path: str) -> TrashedDirectory:
         """Bring back what was purged from a path."""

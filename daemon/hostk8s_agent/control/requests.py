@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.control.errors import RequestInvalidError, UnknownStackError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_WAIT_SECONDS = 120.0
 MAX_WAIT_SECONDS = 3600.0
@@ -47,7 +50,22 @@ def parse_reconcile_request(content_type: str, body: bytes) -> ReconcileRequest:
 
 def parse_path_request(content_type: str, body: bytes) -> str:
     """Given a POST's content type and body, return the path that it names: `{"path": "/mnt/pv/..."}`."""
+    return _require_path(parse_object(content_type, body))
+
+
+def parse_purge_request(content_type: str, body: bytes) -> tuple[str, bool]:
+    """Given a POST's content type and body, return the path, and whether no snapshot is to be taken before.
+
+    For instance `{"path": "/mnt/pv/...", "withoutSnapshot": true}`.
+    """
     fields = parse_object(content_type, body)
+    is_bare = fields.pop("withoutSnapshot", False)
+    if not isinstance(is_bare, bool):
+        raise RequestInvalidError("withoutSnapshot must be true or false", hint="leave it out to take a snapshot")
+    return _require_path(fields), is_bare
+
+
+def _require_path(fields: Mapping[str, Any]) -> str:
     path = fields.get("path")
     if set(fields) != {"path"} or not isinstance(path, str) or not path or len(path) > MAX_STACK_NAME_CHARACTERS:
         raise RequestInvalidError("the body must name a path", hint='send {"path": "/mnt/pv/..."}')

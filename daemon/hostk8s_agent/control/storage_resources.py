@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hostk8s_agent.control.requests import parse_path_request
+from hostk8s_agent.control.requests import parse_path_request, parse_purge_request
 from hostk8s_agent.status.model import render_json
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ class StorageResources:
         return JSONResponse({"trash": render_json(await self._call(self._agent.care.trash))})
 
     async def _post_purge(self, request: Request) -> Response:
-        path = await _read_path(request)
-        return JSONResponse({"purged": render_json(await self._call(lambda: self._agent.care.purge(path)))})
+        path, is_bare = parse_purge_request(request.headers.get("content-type", ""), await request.body())
+        purged = await self._call(lambda: self._agent.care.purge(path, without_snapshot=is_bare))
+        return JSONResponse({"purged": render_json(purged.directory), "secured": render_json(purged.secured)})
 
     async def _post_undo(self, request: Request) -> Response:
         path = await _read_path(request)

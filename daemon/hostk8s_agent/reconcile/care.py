@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from hostk8s_agent.contract.paths import RESERVED_PREFIX, is_inside
-from hostk8s_agent.errors import ClusterError, VolumeError
-from hostk8s_agent.reconcile.refusals import NotAnOrphanError, PathInUseError, PathWantedError
+from hostk8s_agent.errors import AgentError, ClusterError, VolumeError
+from hostk8s_agent.reconcile.refusals import NotAnOrphanError, PathInUseError, PathWantedError, PurgeUnsecuredError
 from hostk8s_agent.status.board import render_time
 from hostk8s_agent.status.inventory import InventoryEntry, InventoryKey
-from hostk8s_agent.status.orphans import Orphan, PathHolder, TrashedDirectory
+from hostk8s_agent.status.orphans import Orphan, PathHolder, Purged, Secured, TrashedDirectory, secure_nothing
 from hostk8s_agent.volume.access import TreeSize
 from hostk8s_agent.volume.mapping import parse_volume_path, render_volume_path
 from hostk8s_agent.volume.trash import Trash, TrashItem
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.observed import ObservedObject
     from hostk8s_agent.reconcile.contracts import ContractBook
     from hostk8s_agent.reconcile.inventory import Inventory
+    from hostk8s_agent.status.orphans import SecureDirectory
     from hostk8s_agent.volume.access import VolumeAccess
     from hostk8s_agent.volume.holders import HolderLedger
     from hostk8s_agent.workspace import Workspace
@@ -60,11 +61,15 @@ class VolumeSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CareSources:
-    """What is known elsewhere: what was applied, what is asked for, the volume, and who leads to a path of it."""
+    """What is known elsewhere: what was applied, what is asked for, the volume, and who leads to a path of it.
+
+    `secure` takes a snapshot of a directory before it is purged.
+    """
 
     inventory: Inventory
     book: ContractBook
     backends: VolumeSource
+    secure: SecureDirectory = secure_nothing
 
 
 class VolumeCare:
@@ -99,21 +104,27 @@ class VolumeCare:
         with self._lock:
             return tuple(map(_describe_item, self._open_trash().items()))
 
-    def purge(self, path: str) -> TrashedDirectory:
-        """Move an orphaned directory into the trash. Raises the `AgentError` that says why it is left."""
+    def purge(self, path: str, *, without_snapshot: bool = False) -> Purged:
+        """Move an orphaned directory into the trash, after a snapshot of it.
+
+        Raises the `AgentError` that says why it is left; `PurgeUnsecuredError` where no snapshot could be taken.
+        """
         clean = _require_path(path)
         with self._lock:
-            entry = self._require_orphan(clean)
-            if reason := self._find_reason_against(clean):
-                raise PathInUseError(f"{clean} is left: {reason}", hint=_IN_USE_HINT)
+            stack = self._require_purgeable(clean).key.stack
+        # Not under the lock: it may take as long as the directory is large, and is looked at anew afterwards.
+        secured = Secured(reason="none was asked for") if without_snapshot else self._secure(stack, clean)
+        with self._lock:
+            entry = self._require_purgeable(clean)
             access = self._sources.backends.volume()
             (size,) = access.measure_trees([clean])
             known = size if isinstance(size, TreeSize) else None
             item = self._open_trash(access).put(clean, entry.key.stack, known, self._clock())
             self._sources.inventory.forget([entry.key])
-        log.info(PURGED, path=clean, item=item.id)
-        self._on_event(PURGED, f"{clean} was moved into the trash", item.stack)
-        return _describe_item(item)
+        log.info(PURGED, path=clean, item=item.id, snapshot=secured.snapshot)
+        words = f"the snapshot {secured.snapshot} has it too" if secured.snapshot else f"no snapshot: {secured.reason}"
+        self._on_event(PURGED, f"{clean} was moved into the trash; {words}", item.stack)
+        return Purged(_describe_item(item), secured)
 
     def undo(self, path: str) -> TrashedDirectory:
         """Bring back what was purged from a path (or by its ID). Raises the `AgentError` that says why not."""
@@ -206,6 +217,21 @@ class VolumeCare:
                 hint="see which ones there are: hostk8s-agent orphans",
             )
         return entry
+
+    def _require_purgeable(self, path: str) -> InventoryEntry:
+        entry = self._require_orphan(path)
+        if reason := self._find_reason_against(path):
+            raise PathInUseError(f"{path} is left: {reason}", hint=_IN_USE_HINT)
+        return entry
+
+    def _secure(self, stack: str, path: str) -> Secured:
+        try:
+            return self._sources.secure(stack, path, "purge")
+        except AgentError as error:
+            raise PurgeUnsecuredError(
+                f"{path} is left: the snapshot before the purge failed: {error.message}",
+                hint=f"{error.hint}; or purge with --without-snapshot: until the trash is emptied nothing is lost",
+            ) from error
 
     def _find_reason_against(self, path: str) -> str:
         """Return why a path must stay, empty when nothing speaks against it."""

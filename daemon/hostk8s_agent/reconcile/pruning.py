@@ -18,6 +18,7 @@ from hostk8s_agent.plan.pruning import PrunePlan, Verdict, explain_users, plan_p
 from hostk8s_agent.plan.wording import subject_of
 from hostk8s_agent.reconcile.holding import GIT_AT_WORK, find_doubt, folder_identity
 from hostk8s_agent.reconcile.pruning_terms import PRUNE_OFF, PrunePreview, PruneState
+from hostk8s_agent.reconcile.securing import Securing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,6 +67,7 @@ class Pruning:
         self._confirmed: frozenset[ObjectKey] = frozenset()
         # Deleted, by UID, and perhaps still there for whoever has not heard of it yet: the mirror.
         self._deleted: dict[ObjectKey, str | None] = {}
+        self._securing = Securing(grounds.secure, grounds.book)
         self._backoff = Backoff()
         self._lock = threading.Lock()
         self._wake = threading.Condition()
@@ -163,6 +165,11 @@ class Pruning:
 
     def run_pass(self) -> float | None:
         """Prune what is due; return when to look again (seconds since the epoch), None when an event will tell."""
+        next_at = self._run_pass()
+        # Not under the lock: a snapshot takes as long as the directory is large, and all is judged anew afterwards.
+        return self._run_pass() if self._securing.work() else next_at
+
+    def _run_pass(self) -> float | None:
         with self._lock:
             try:
                 judged = self._judge()
@@ -234,8 +241,14 @@ class Pruning:
             if action.key in self._deleted and self._deleted[action.key] == action.uid:
                 leaving.add(action.key)
                 continue
+            verdict = verdicts[action.key]
+            if action.key.kind == "PersistentVolume" and verdict.found is not None:
+                hold = self._securing.find_hold(action.stack, verdict.found)
+                if hold is not None:
+                    held[action.key] = hold
+                    continue
             try:
-                users = self._find_users(access, verdicts[action.key], leaving)
+                users = self._find_users(access, verdict, leaving)
                 if users:
                     held[action.key] = explain_users(action.key, users)
                     continue
@@ -264,6 +277,7 @@ class Pruning:
         before, self._state = self._state, state
         there = {verdict.leftover.key for verdict, _ in judged if verdict.state != "gone"}
         self._confirmed &= there
+        self._securing.forget_all_but(there)
         self._deleted = {key: uid for key, uid in self._deleted.items() if key in there}
         if before == state:
             return

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.errors import Problem
+from hostk8s_agent.status.orphans import secure_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.pruning import Verdict
     from hostk8s_agent.reconcile.contracts import ContractBook
     from hostk8s_agent.reconcile.inventory import Inventory
+    from hostk8s_agent.status.orphans import SecureDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,14 @@ class Grounds:
     """What pruning goes by: what was applied, the contracts in force, the cluster, and what was known before.
 
     `folder_seen_before` is the identity of the stacks folder when it last held a contract, empty where that is not
-    known.
+    known. `secure` takes a snapshot of a directory before the PersistentVolume that leads there is pruned.
     """
 
     inventory: Inventory
     book: ContractBook
     cluster: Callable[[], ClusterAccess]
     folder_seen_before: str = ""
+    secure: SecureDirectory = secure_nothing
 
 
 @dataclass(frozen=True, slots=True)

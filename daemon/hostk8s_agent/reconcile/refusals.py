@@ -21,3 +21,9 @@ class NotAnOrphanError(VolumeError):
     """The path is no directory that a contract of this workspace once had."""
 
     code = "NotAnOrphan"
+
+
+class PurgeUnsecuredError(VolumeError):
+    """The snapshot before a purge failed, and nobody said that it may be done without one."""
+
+    code = "PurgeUnsecured"

@@ -127,7 +127,7 @@ class Caretaker:
         """Return what a person should know of these snapshots and of the last drills."""
         problems = [_build_drill_problem(drill) for drill in self.list_drills() if not drill.is_whole]
         for one in snapshots:
-            if one.state is SnapshotState.SUSPECT:
+            if one.state is SnapshotState.SUSPECT and not one.is_event:
                 message = f"the snapshot {one.id} of {one.stack} is suspect: {one.marks.reason}"
                 hint = f"look whether the data is there; then hostk8s-agent snapshot accept {one.id}, or forget it"
                 problems.append(Problem("SnapshotSuspect", message, hint))
@@ -142,10 +142,6 @@ class Caretaker:
         """Take a snapshot of the stack, read it back, and let expire what its policy no longer keeps."""
         self._service.create(CreateRequest(stack, tags=(TAG_SCHEDULED,)))
         self._expiry.expire(stack)
-
-    def take_before(self, stack: str, tag: str) -> None:
-        """Take a snapshot before something dangerous; `tag` is one of `model.EVENT_TAGS`. Raises an `AgentError`."""
-        self._service.create(CreateRequest(stack, tags=(tag,), skips_missing=True))
 
     def verify_share(self) -> None:
         """Read back the snapshots that were verified longest ago: so many that a round takes a week."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from hostk8s_agent.snapshot.retention import Verdict, judge_snapshots, list_expired
+from hostk8s_agent.snapshot.retention import Verdict, find_suspect, judge_snapshots, list_expired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,5 +89,5 @@ class Expiry:
             ordered = sorted(snapshots, key=lambda one: (one.taken_at, one.id), reverse=True)
             return StackExpiry(stack, held, tuple(Verdict(one, (held,)) for one in ordered))
         verdicts = judge_snapshots(snapshots, policy.keep, self._clock(), policy.zone)
-        suspect = next((one.snapshot.id for one in verdicts if one.snapshot.state == "suspect"), "")
-        return StackExpiry(stack, f"{suspect} is suspect" if suspect else "", verdicts)
+        suspect = find_suspect(one.snapshot for one in verdicts)
+        return StackExpiry(stack, f"{suspect.id} is suspect" if suspect else "", verdicts)

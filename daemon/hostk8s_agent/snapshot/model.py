@@ -137,6 +137,11 @@ class SnapshotManifest:
         return self.marks.state
 
     @property
+    def is_event(self) -> bool:
+        """Whether it was taken before something dangerous: it may be of a wreck, or of a part of the stack."""
+        return not EVENT_TAGS.isdisjoint(self.tags)
+
+    @property
     def is_pinned(self) -> bool:
         """Whether a person said that it never expires."""
         return self.marks.is_pinned

@@ -40,7 +40,8 @@ def describe_protection(
     found = []
     for name in directories:
         holding = [one for one in snapshots if any(part.name == name for part in one.directories)]
-        good = [one for one in holding if one.state is SnapshotState.GOOD]
+        # What was taken before a restore may be the wreck itself.
+        good = [one for one in holding if one.state is SnapshotState.GOOD and not one.is_event]
         newest = max(good, key=lambda one: one.taken_at, default=None)
         verified = max((one.verified_at for one in good if one.verified_at is not None), default=None)
         is_fresh = (

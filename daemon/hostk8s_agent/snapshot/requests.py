@@ -12,7 +12,7 @@ from hostk8s_agent.snapshot.scanning import SETTLED_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hostk8s_agent.contract.model import Contract
+    from hostk8s_agent.contract.model import Contract, Directory
     from hostk8s_agent.snapshot.model import SnapshotManifest
     from hostk8s_agent.snapshot.ports import Quiescer
     from hostk8s_agent.snapshot.restoring import Replacement
@@ -47,13 +47,18 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """A snapshot that is asked for. With `skips_missing`, directories that do not exist yet are left out."""
+    """A snapshot that is asked for. With `skips_missing`, directories that do not exist yet are left out.
+
+    `orphan` is a directory that the contract may not have any more: it alone is taken, and where a snapshot that was
+    read back whole has the same content of it already, that one is returned and none is added.
+    """
 
     stack: str
     name: str = ""
     tags: tuple[str, ...] = ()
     is_pinned: bool = False
     skips_missing: bool = False
+    orphan: Directory | None = None
 
 
 @dataclass(frozen=True, slots=True)

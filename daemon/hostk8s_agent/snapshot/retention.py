@@ -7,9 +7,12 @@ agent that was off for a month must not wake up and let everything expire.
 
 What is ours, because a snapshot that cannot be restored is worse than none:
 
-- only a good snapshot, one that was read back whole, counts toward a number, and only a good one ever expires;
+- only a good snapshot, one that was read back whole, counts toward a number, and but for wrecks (below) only a good
+  one ever expires;
 - the newest good one, the one verified last and the pinned ones never expire;
 - while one is suspect, none of its stack's expires: it may be the first of an emptied directory;
+- one that was taken before something dangerous holds nothing when it is suspect: a wreck is what a restore replaces,
+  and whoever restores has looked; it goes after `EVENT_DAYS` like the others of its kind;
 - a snapshot that was taken before something dangerous counts toward no number, so that it pushes out no other; it stays
   for `EVENT_DAYS`;
 - one that is dated in the future counts for nothing and stays, because a wrong clock made it.
@@ -22,7 +25,7 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from hostk8s_agent.snapshot.model import EVENT_TAGS, SnapshotState
+from hostk8s_agent.snapshot.model import SnapshotState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -85,8 +88,8 @@ def judge_snapshots(
     for name, shielded in _find_shielded(good).items():
         reasons[shielded.id].append(name)
     _add_rules(good, policy, reasons)
-    _add_numbers([one for one in good if not _is_event(one)], policy, zone, reasons)
-    suspect = next((one for one in ordered if one.state is SnapshotState.SUSPECT), None)
+    _add_numbers([one for one in good if not one.is_event], policy, zone, reasons)
+    suspect = find_suspect(ordered)
     if suspect is not None:
         for one in ordered:
             if not reasons[one.id]:
@@ -99,8 +102,9 @@ def list_expired(verdicts: Iterable[Verdict]) -> tuple[SnapshotManifest, ...]:
     return tuple(one.snapshot for one in reversed(tuple(verdicts)) if not one.is_kept)
 
 
-def _is_event(snapshot: SnapshotManifest) -> bool:
-    return not EVENT_TAGS.isdisjoint(snapshot.tags)
+def find_suspect(ordered: Iterable[SnapshotManifest]) -> SnapshotManifest | None:
+    """Return the first of a stack's snapshots that holds expiry until a person has looked, None when none does."""
+    return next((one for one in ordered if one.state is SnapshotState.SUSPECT and not one.is_event), None)
 
 
 def _is_future(snapshot: SnapshotManifest, now: datetime) -> bool:
@@ -114,13 +118,13 @@ def _reasons_by_itself(snapshot: SnapshotManifest, now: datetime) -> list[str]:
         reasons.append("pinned")
     if snapshot.state is SnapshotState.UNVERIFIED:
         reasons.append("not verified yet")
-    elif snapshot.state is SnapshotState.SUSPECT:
+    elif snapshot.state is SnapshotState.SUSPECT and not snapshot.is_event:
         reasons.append("suspect: accept or forget it")
     elif snapshot.state is SnapshotState.DAMAGED:
         reasons.append("damaged: forget it when nothing of it is needed")
     if _is_future(snapshot, now):
         reasons.append("dated in the future")
-    elif _is_event(snapshot) and now - snapshot.taken_at < timedelta(days=EVENT_DAYS):
+    elif snapshot.is_event and now - snapshot.taken_at < timedelta(days=EVENT_DAYS):
         reasons.append(f"taken before something dangerous, less than {EVENT_DAYS} days ago")
     return reasons
 
@@ -131,7 +135,7 @@ def _find_shielded(good: Sequence[SnapshotManifest]) -> dict[str, SnapshotManife
     if good:
         shielded["the newest good one"] = good[0]
     # What was taken before a restore may be the wreck itself.
-    regular = next((one for one in good if not _is_event(one)), None)
+    regular = next((one for one in good if not one.is_event), None)
     if regular is not None and regular is not good[0]:
         shielded["the newest good one of the schedule"] = regular
     verified = [(one.verified_at, one) for one in good if one.verified_at is not None]

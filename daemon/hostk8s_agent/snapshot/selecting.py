@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from hostk8s_agent.snapshot.errors import SnapshotAmbiguousError, SnapshotUnknownError
-from hostk8s_agent.snapshot.model import EVENT_TAGS, SnapshotState
+from hostk8s_agent.snapshot.model import SnapshotState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def select_snapshot(snapshots: Sequence[SnapshotManifest], which: str, now: date
     """
     ordered = sorted(snapshots, key=attrgetter("taken_at", "id"))
     if which == LATEST:
-        usable = [one for one in ordered if one.state is SnapshotState.GOOD and not EVENT_TAGS.intersection(one.tags)]
+        usable = [one for one in ordered if one.state is SnapshotState.GOOD and not one.is_event]
         if usable:
             return usable[-1]
         raise SnapshotUnknownError(

@@ -23,7 +23,7 @@ from hostk8s_agent.snapshot.restoring import Replacement, Restorer, has_journals
 from hostk8s_agent.snapshot.selecting import select_snapshot
 from hostk8s_agent.snapshot.shrinking import find_shrinkage
 from hostk8s_agent.snapshot.space import require_space
-from hostk8s_agent.snapshot.taking import take_snapshot
+from hostk8s_agent.snapshot.taking import find_equal, take_snapshot
 from hostk8s_agent.snapshot.verifying import Verification, Verifier, find_verified
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class SnapshotService:
             self.repository.sweep()
             former, _ = self.repository.load_all()
             snapshot = take_snapshot(self._surroundings, self.repository, request, former, self._clock(), meter)
+            if request.orphan is not None and (equal := find_equal(snapshot, former)) is not None:
+                return equal
             self.repository.add(snapshot)
             verifier = Verifier(self.repository, self._clock, verified=find_verified(former), meter=meter)
             verifier.expect([snapshot])

@@ -23,10 +23,12 @@ SHRINK_PERCENT: Final = 90
 def find_shrinkage(snapshot: SnapshotManifest, former: Iterable[SnapshotManifest]) -> str:
     """Given a new snapshot and those of its stack before it, return what shrank, in words; empty when nothing did.
 
-    It is compared with the newest good one that is older. Directories are compared one by one, so that a large one
+    It is compared with the newest good one that is older and was not taken before something dangerous: that may be a
+    wreck, or a part of the stack. Directories are compared one by one, so that a large one
     hides nothing; one that is new in the contract, or no longer in it, is no shrinkage.
     """
-    older = (one for one in former if one.state is SnapshotState.GOOD and one.taken_at < snapshot.taken_at)
+    good = (one for one in former if one.state is SnapshotState.GOOD and not one.is_event)
+    older = (one for one in good if one.taken_at < snapshot.taken_at)
     baseline = max(older, key=attrgetter("taken_at", "id"), default=None)
     if baseline is None:
         return ""

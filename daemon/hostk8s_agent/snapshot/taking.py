@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hostk8s_agent import __version__
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from hostk8s_agent.contract.model import Directory
+    from hostk8s_agent.contract.model import Directory, Quiesce
     from hostk8s_agent.snapshot.model import ArchiveReference, DirectoryManifest
     from hostk8s_agent.snapshot.repository import Repository
     from hostk8s_agent.snapshot.requests import CreateRequest, Surroundings
@@ -36,7 +37,7 @@ def take_snapshot(
     Raises `DirectoryMissingError`, `CaptureFailedError`, and what the contract, the volume and the repository raise.
     """
     meter = meter or Meter()
-    contract, text = surroundings.load_contract(request.stack)
+    subject = _find_subject(surroundings, request, former)
     access = surroundings.volume()
     volume = surroundings.identify_volume()
     capture = DirectoryCapture(
@@ -47,13 +48,11 @@ def take_snapshot(
         settled_seconds=surroundings.settled_seconds,
         meter=meter,
     )
-    expected = _expect_bytes(access, request.stack, contract.directories, former) if meter.is_heard else None
+    expected = _expect_bytes(access, request.stack, subject.directories, former) if meter.is_heard else None
     meter.begin("reading", expected)
-    policy = contract.snapshots
-    asked = (policy.quiesce if policy else None) or surroundings.default_quiesce
     directories: list[DirectoryManifest] = []
-    with surroundings.quiescer.at_rest(request.stack, contract.directories, asked) as rest:
-        for directory in contract.directories:
+    with surroundings.quiescer.at_rest(request.stack, subject.directories, subject.asked) as rest:
+        for directory in subject.directories:
             try:
                 directories.append(capture.capture(request.stack, directory))
             except DirectoryMissingError:
@@ -71,9 +70,9 @@ def take_snapshot(
             # As it is written: to the millisecond.
             taken_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             directories=tuple(directories),
-            contract_text=text.decode("utf-8", "replace"),
-            contract_digest=contract.digest,
-            asked=asked,
+            contract_text=subject.contract_text,
+            contract_digest=subject.contract_digest,
+            asked=subject.asked,
             consistency=reached.consistency,
             rest_note=reached.note,
             name=request.name,
@@ -105,6 +104,42 @@ def _expect_bytes(
     return sum(known[one.path] for one in directories if one.path in known) + sum(
         one.size_bytes for one in sizes if not isinstance(one, VolumeError)
     )
+
+
+def find_equal(snapshot: SnapshotManifest, former: Sequence[SnapshotManifest]) -> SnapshotManifest | None:
+    """Return the newest of the stack's snapshots that was read back whole and has all of this one's content."""
+    for one in reversed(former):
+        held = {(part.path, part.archive.tree) for part in one.directories}
+        is_whole = one.stack == snapshot.stack and one.state in (SnapshotState.GOOD, SnapshotState.SUSPECT)
+        if is_whole and all((part.path, part.archive.tree) in held for part in snapshot.directories):
+            return one
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is taken, and the contract that it is kept with, empty where none is known."""
+
+    directories: tuple[Directory, ...]
+    contract_text: str
+    contract_digest: str
+    asked: Quiesce
+
+
+def _find_subject(surroundings: Surroundings, request: CreateRequest, former: Sequence[SnapshotManifest]) -> _Subject:
+    default = surroundings.default_quiesce
+    if request.orphan is not None:
+        holding = [
+            one
+            for one in former
+            if one.stack == request.stack and any(part.path == request.orphan.path for part in one.directories)
+        ]
+        text, digest = (holding[-1].contract_text, holding[-1].contract_digest) if holding else ("", "")
+        return _Subject((request.orphan,), text, digest, default)
+    contract, loaded = surroundings.load_contract(request.stack)
+    policy = contract.snapshots
+    asked = (policy.quiesce if policy else None) or default
+    return _Subject(contract.directories, loaded.decode("utf-8", "replace"), contract.digest, asked)
 
 
 def _find_known(former: Sequence[SnapshotManifest], engine: str) -> dict[str, ArchiveReference]:

@@ -6,6 +6,34 @@ Only the standard library is imported here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Danger = Literal["purge", "prune"]
+"""What is about to happen to a directory, or to the only object that leads there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """What holds a directory's data before something dangerous: a snapshot's id, or why none is needed or taken."""
+
+    snapshot: str = ""
+    reason: str = ""
+
+
+class SecureDirectory(Protocol):
+    """Takes a snapshot of one directory before something dangerous."""
+
+    def __call__(self, stack: str, path: str, danger: Danger, name: str = "") -> Secured:
+        """Return what holds the data of the stack's directory at `path`, which its contract called `name`.
+
+        `name` is empty where nobody knows it any more. Raises the `AgentError` that says why there is no snapshot.
+        """
+
+
+def secure_nothing(stack: str, path: str, danger: Danger, name: str = "") -> Secured:
+    """Stand in where there are no snapshots. Implements `SecureDirectory`."""
+    del stack, path, danger, name
+    return Secured(reason="there are no snapshots here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +65,14 @@ class TrashedDirectory:
     purged_at: str
     size_bytes: int | None
     entries: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """A directory that was moved into the trash, and the snapshot of it that was taken before."""
+
+    directory: TrashedDirectory
+    secured: Secured
 
 
 @dataclass(frozen=True, slots=True)
