@@ -17,6 +17,8 @@ from hostk8s_agent.connections import ConnectionReports, Connections, find_past_
 from hostk8s_agent.control.errors import UnknownStackError
 from hostk8s_agent.metrics.collecting import Sources
 from hostk8s_agent.metrics.exposition import AgentMetrics
+from hostk8s_agent.notification.channels import build_channels
+from hostk8s_agent.notification.service import Notifications
 from hostk8s_agent.reconcile.care import CareSources, VolumeCare
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.controller import Controller
@@ -33,7 +35,7 @@ from hostk8s_agent.reconcile.stack import Backends, Reports, StackReconciler
 from hostk8s_agent.service.heartbeats import VitalSigns
 from hostk8s_agent.snapshot.caretaking import KeptFacts
 from hostk8s_agent.snapshots import AgentSnapshots
-from hostk8s_agent.status.board import Event, StatusBoard, render_time
+from hostk8s_agent.status.board import StatusBoard, render_time
 from hostk8s_agent.status.model import AgentInfo, AgentPhase, AgentStatus, StackStatus
 from hostk8s_agent.status.records import Records, find_holders
 from hostk8s_agent.status.unseen import describe_unseen
@@ -81,6 +83,8 @@ class Agent:
         history = records.load_history()
         told = (self._recorder.record_event, self._connections.tell_event)
         self._board = StatusBoard(past=history.events, last_sequence=history.last_sequence, listeners=told)
+        self.stack_status, self.history = self._board.stack, self._board.history
+        self.events_after, self.wait_for_change = self._board.events_after, self._board.wait_for_change
         self._metrics = AgentMetrics(
             Sources(self.status, lambda: self._controller.queue_depth, self._connections.request_counts)
         )
@@ -124,6 +128,8 @@ class Agent:
         kept = KeptFacts(facts, self._recorder.record_fact)
         self.snapshots = AgentSnapshots(workspace, settings, self._book, self._connections, self._board, kept)
         self.snapshots.service.on_created.append(self._metrics.snapshots.created)
+        channels, record = build_channels(settings), self._recorder.record_fact
+        self.notifications = Notifications(settings, channels, workspace.root.name, self._board, facts, record)
         self._usage = UsageMeter(self._board, self._connections.volume)
         self._watcher = ContractWatcher(
             workspace.stacks_root,
@@ -201,13 +207,11 @@ class Agent:
                 *self._connections.problems(),
                 *map(self._workspace.shorten, (*watch.problems, *self.lifecycle.pruning.problems())),
                 *self.snapshots.problems(),
+                *self.notifications.problems(),
             ),
             snapshots=self.snapshots.status(),
+            notifications=self.notifications.status(),
         )
-
-    def stack_status(self, name: str) -> StackStatus | None:
-        """One stack's status, None when there is no such stack."""
-        return self._board.stack(name)
 
     def request_reconcile(self, stacks: Sequence[str] | None, *, wait_seconds: float | None) -> tuple[StackStatus, ...]:
         """Run the stacks (None: all) now, and return their statuses, after the runs when told to wait for them."""
@@ -228,18 +232,6 @@ class Agent:
         if stack is not None and stack not in known:
             raise UnknownStackError(stack, known)
         return tuple(self._reconciler.plan(name) for name in (known if stack is None else [stack]))
-
-    def events_after(self, sequence: int, timeout_seconds: float) -> tuple[Event, ...]:
-        """The events after `sequence`, waiting for one up to the timeout."""
-        return self._board.events_after(sequence, timeout_seconds)
-
-    def wait_for_change(self, revision: int, timeout_seconds: float) -> int:
-        """The number of the newest change of a stack or event, waiting up to the timeout for one after it."""
-        return self._board.wait_for_change(revision, timeout_seconds)
-
-    def history(self) -> tuple[Event, ...]:
-        """The events that are kept, of earlier agents too, oldest first."""
-        return self._board.history()
 
     @property
     def last_event_sequence(self) -> int:

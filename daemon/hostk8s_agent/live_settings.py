@@ -7,6 +7,7 @@ told until it is mended.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from hostk8s_agent.errors import Problem, SettingsError
 from hostk8s_agent.settings import Settings, load_settings
 from hostk8s_agent.settings.files import find_user_file, find_workspace_file, sign_file
+from hostk8s_agent.settings.notifications import REVEALS_SECRETS
 from hostk8s_agent.workspace import state_folder
 
 if TYPE_CHECKING:
@@ -109,8 +111,10 @@ class LiveSettings:
         try:
             self._last_good.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             beside = self._last_good.with_suffix(".new")
-            beside.write_text(self._current.model_dump_json(), encoding="utf-8")
-            beside.chmod(0o600)
+            # Secrets too: without them, who is to be told would not be told after such a start.
+            text = json.dumps(self._current.model_dump(mode="json", context={REVEALS_SECRETS: True}))
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(text)
             beside.replace(self._last_good)
         except OSError as error:
             log.warning("settings.not_kept", reason=error.strerror)

@@ -106,6 +106,7 @@ def _run_with_settings(
         dashboard.start()
         server.start()
         agent.start()
+        agent.notifications.start(agent.status)
         supervisor.watch(agent, settings.stuck_after_seconds)
         threading.Thread(
             target=_announce, args=(agent, workspace, announce, orders.stopping), name="announcer", daemon=True
@@ -117,6 +118,7 @@ def _run_with_settings(
             supervisor.stop()
         server.stop()
         dashboard.stop()
+        agent.notifications.stop()
         agent.stop()
 
 

@@ -190,6 +190,7 @@ class FakeAgent:
     failure: Exception | None = None
     care: FakeCare = field(default_factory=FakeCare)
     snapshots: Any = None
+    notifications: Any = None
 
     def status(self) -> AgentStatus:
         if self.failure is not None:

@@ -45,6 +45,7 @@ class BoardAgent:
     board: StatusBoard = field(default_factory=StatusBoard)
     problems: tuple[Problem, ...] = ()
     snapshots: Any = None
+    notifications: Any = None
     asked: list[tuple[str, ...] | None] = field(default_factory=list)
     care: Any = None
     lifecycle: Any = None

@@ -23,6 +23,7 @@ from hostk8s_agent.cli import (
     events_verbs,
     explain_verbs,
     lifecycle_verbs,
+    notify_verbs,
     service_verbs,
     settings_verbs,
     snapshot_verbs,
@@ -240,6 +241,7 @@ dump_verbs.register(app)
 settings_verbs.register(app)
 service_verbs.register(app)
 lifecycle_verbs.register(app)
+notify_verbs.register(app)
 
 
 def run_app() -> NoReturn:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from hostk8s_agent.cli.columns import Cell, render_table
 from hostk8s_agent.cli.exit_codes import ExitCode
-from hostk8s_agent.cli.output import find_screen, write, write_document
+from hostk8s_agent.cli.output import find_screen, say, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.settings import ENVIRONMENT_PREFIX, Settings, find_origins, load_settings
 
@@ -37,8 +39,12 @@ def show_settings(
     elif with_origin:
         write_document({name: {"value": value, "origin": origins[name]} for name, value in values.items()}, output)
     else:
-        # What can be written into a file and read again: unset ones say nothing.
-        write_document({name: value for name, value in values.items() if value is not None}, output)
+        # What can be written into a file and read again: unset ones say nothing, and secrets are left out.
+        secret = [name for name, value in values.items() if _is_hidden(value)]
+        shown = {name: value for name, value in values.items() if value is not None and name not in secret}
+        write_document(shown, output)
+        if secret:
+            say(f"left out, as they hold secrets: {', '.join(secret)}")
     return ExitCode.OK
 
 
@@ -68,6 +74,12 @@ def render_settings_page() -> str:
     lines.append("")
     lines.append(f"Each is also a variable: `{ENVIRONMENT_PREFIX}` and its name in capitals.")
     return "\n".join(lines) + "\n"
+
+
+def _is_hidden(value: object) -> bool:
+    """Whether it is a secret, or a list of them, as pydantic shows one."""
+    values = value if isinstance(value, list) else [value]
+    return bool(values) and all(one == str(SecretStr("x")) for one in values)
 
 
 def _render_kind(field: Mapping[str, Any]) -> str:

@@ -121,6 +121,15 @@ def _render_head(document: Document, screen: Screen) -> Iterator[str]:
         size = f"{snapshots['bytes'] / 1e6:.1f} MB"
         words = [f"{protected} of {len(directories)} directories protected", snapshots["repository"], size]
         yield _field("Snapshots", ", ".join(words), screen)
+    if channels := document.get("notifications"):
+        yield _field("Tells", ", ".join(map(_describe_channel, channels)), screen)
+
+
+def _describe_channel(channel: Document) -> str:
+    words = f"{channel['channel']} ({channel['target']})"
+    if channel["state"] == "Untried":
+        return words
+    return f"{words} {channel['state'].lower()} {channel['lastAt']}"
 
 
 def _find_protection(document: Document) -> dict[str, str]:

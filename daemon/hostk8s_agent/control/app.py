@@ -13,6 +13,7 @@
 | `GET /v1/history[?stack=NAME]` | the events that are kept |
 | `GET /v1/prune` | what no contract asks for, and what holds it |
 | `POST /v1/prune/confirm` | the same, and lets it be pruned however much it is |
+| `POST /v1/notifications/test` | tells by every channel that this is a test, and gives how that went |
 | `POST /v1/release` | takes `{"volume": name, "claim": "namespace/name"}` |
 """
 
@@ -38,6 +39,7 @@ from hostk8s_agent.control.history_resources import build_history_routes
 from hostk8s_agent.control.lifecycle_resources import build_lifecycle_routes
 from hostk8s_agent.control.live_resources import LiveResources
 from hostk8s_agent.control.metrics_resources import MetricsResources
+from hostk8s_agent.control.notification_resources import build_notification_routes
 from hostk8s_agent.control.rendering import StatusRenderer, render_event, render_plans, render_stacks
 from hostk8s_agent.control.requests import parse_event_id, parse_reconcile_request, require_stack_name
 from hostk8s_agent.control.snapshot_resources import build_snapshot_routes
@@ -88,6 +90,7 @@ def build_app(
         *DashboardResources(links).routes(),
         *MetricsResources(agent).routes(),
         *build_history_routes(agent),
+        *build_notification_routes(agent),
         *StorageResources(agent).routes(),
         *build_snapshot_routes(agent),
     ]

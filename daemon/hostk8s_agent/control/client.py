@@ -25,6 +25,7 @@ _UNQUOTED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 HTTP_OK = 200
 STATUS_SECONDS = 10.0
 PLAN_SECONDS = 120.0
+NOTIFY_SECONDS = 60.0
 # Deleting or measuring tens of millions of files takes its time.
 STORAGE_SECONDS = 3600.0
 # What a reconcile may take beyond the time that it was told to wait.
@@ -91,6 +92,10 @@ class ControlClient:
     def dashboard_link(self) -> str:
         """Return a link that opens the dashboard once, within minutes."""
         return str(self._ask(wire.Request("POST", "/v1/dashboard/link", b"{}"), STATUS_SECONDS)["url"])
+
+    def test_notifications(self) -> Document:
+        """Have the agent tell by every channel that this is a test: `{"channels": [...]}`."""
+        return self._ask(wire.Request("POST", "/v1/notifications/test"), NOTIFY_SECONDS)
 
     def history(self, stack: str | None = None) -> Document:
         """Return the events that are kept, of the stack (None: all): `{"events": [...]}`."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.actions import Plan
     from hostk8s_agent.reconcile.pruning_terms import PrunePreview
     from hostk8s_agent.status.board import Event
-    from hostk8s_agent.status.model import AgentStatus, StackStatus
+    from hostk8s_agent.status.model import AgentStatus, NotificationChannelStatus, StackStatus
     from hostk8s_agent.status.orphans import Orphan, PathHolder, Purged, TrashedDirectory
 
 
@@ -28,6 +28,13 @@ class LifecycleControl(Protocol):
 
         Raises the `AgentError` that says why not.
         """
+
+
+class Telling(Protocol):
+    """Whoever tells somebody of what goes wrong."""
+
+    def test(self) -> tuple[NotificationChannelStatus, ...]:
+        """Tell by every channel that this is a test, and return how that went. Takes up to 40 s."""
 
 
 class ControlledAgent(Protocol):
@@ -68,6 +75,10 @@ class ControlledAgent(Protocol):
     @property
     def care(self) -> StorageCare:
         """What a person can have done with the volume."""
+
+    @property
+    def notifications(self) -> Telling:
+        """What tells somebody."""
 
     @property
     def snapshots(self) -> Snapshots:

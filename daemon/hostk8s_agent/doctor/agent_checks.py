@@ -26,6 +26,7 @@ def check_agent(found: Circumstances) -> Iterator[Finding]:
     yield _check_version(found)
     yield _check_second_agent(found)
     yield _check_socket(found)
+    yield _check_notifications(found)
     yield from _check_service(found)
 
 
@@ -77,6 +78,21 @@ def _check_socket(found: Circumstances) -> Finding:
             if stat.S_IMODE(status.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
                 return fail("socket", f"others may reach into {folder}", f"chmod 700 {folder}")
     return ok("socket", "its folders are yours alone")
+
+
+def _check_notifications(found: Circumstances) -> Finding:
+    channels = (found.status or {}).get("notifications", ())
+    if not channels:
+        told = "nobody is told of what goes wrong" if found.status else "not known while no agent runs"
+        return (
+            warn("notifications", told, "hostk8s-agent notify test; docs/notifications.md")
+            if found.status
+            else ok("notifications", told)
+        )
+    for one in channels:
+        if one["state"] == "Failing":
+            return warn("notifications", f"{one['channel']}: {one['message']}", "hostk8s-agent notify test")
+    return ok("notifications", ", ".join(f"{one['channel']} ({one['target']})" for one in channels))
 
 
 def _check_service(found: Circumstances) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from hostk8s_agent.settings.notifications import NotificationSettings
 from hostk8s_agent.settings.reconciling import ReconcileSettings
 from hostk8s_agent.settings.service import ServiceSettings
 from hostk8s_agent.settings.snapshots import SnapshotSettings
@@ -18,7 +19,9 @@ ENVIRONMENT_PREFIX: Final = "HOSTK8S_AGENT_"
 
 
 # The groups in reverse: pydantic collects the fields from the last base on, and in that order people are shown them.
-class Settings(ServiceSettings, SnapshotSettings, ReconcileSettings, StorageSettings, BaseSettings):
+class Settings(
+    ServiceSettings, NotificationSettings, SnapshotSettings, ReconcileSettings, StorageSettings, BaseSettings
+):
     """All settings, valid by construction."""
 
     model_config = SettingsConfigDict(

@@ -12,6 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+BATTERY_LOW: Final = "the battery is at"
+"""How the words of the one obstacle begin that is no failure."""
+
 _POWER_SUPPLIES: Final = Path("/sys/class/power_supply")
 _PMSET: Final = "/usr/bin/pmset"
 _IONICE: Final = "/usr/bin/ionice"
@@ -23,7 +26,7 @@ def find_obstacle(repository: Path, *, min_battery_percent: int, min_free_percen
     """Return in words why scheduled work should wait, empty when nothing is in its way."""
     charge = read_battery_percent()
     if charge is not None and charge < min_battery_percent:
-        return f"the battery is at {charge} % and not charging (setting snapshot_min_battery_percent)"
+        return f"{BATTERY_LOW} {charge} % and not charging (setting snapshot_min_battery_percent)"
     free = read_free_percent(repository)
     if free is not None and free < min_free_percent:
         return f"the repository's disk has {free:.1f} % left (setting snapshot_min_free_percent)"

@@ -195,6 +195,24 @@ class SnapshotsStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationChannelStatus:
+    """One way to tell somebody: `channel` is desktop, webhook or command, `target` whom it reaches, without secrets.
+
+    `state` is Untried, Delivered or Failing, as the last try came out; `title` is what was to be told then, `message`
+    why it failed, else empty. `delivered` and `failed` count notifications since the agent's start.
+    """
+
+    channel: str
+    target: str
+    state: Literal["Untried", "Delivered", "Failing"] = "Untried"
+    last_at: str = ""
+    title: str = ""
+    message: str = ""
+    delivered: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
     """Everything that `hostk8s-agent status` shows. Stacks are sorted by name."""
 
@@ -205,6 +223,7 @@ class AgentStatus:
     stacks: tuple[StackStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
     snapshots: SnapshotsStatus = SnapshotsStatus()
+    notifications: tuple[NotificationChannelStatus, ...] = ()
 
 
 _Value = TypeVar("_Value", DirectoryStatus, VolumeStatus, Problem, DriftStatus)
