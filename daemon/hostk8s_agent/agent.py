@@ -130,7 +130,7 @@ class Agent:
         self.snapshots.service.on_created.append(self._metrics.snapshots.created)
         channels, record = build_channels(settings), self._recorder.record_fact
         self.notifications = Notifications(settings, channels, workspace.root.name, self._board, facts, record)
-        self._usage = UsageMeter(self._board, self._connections.volume)
+        self._usage = UsageMeter(self._board, self._connections.volume, self.snapshots.find_last_good)
         self._watcher = ContractWatcher(
             workspace.stacks_root,
             on_stack=lambda stack: self._enqueue((stack,)),

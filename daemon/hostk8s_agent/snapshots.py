@@ -20,7 +20,7 @@ from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
 from hostk8s_agent.snapshot.errors import SnapshotError
 from hostk8s_agent.snapshot.expiring import Expiry
 from hostk8s_agent.snapshot.policies import find_stack_policy, load_default_policy
-from hostk8s_agent.snapshot.protection import describe_protection
+from hostk8s_agent.snapshot.protection import describe_protection, index_last_good
 from hostk8s_agent.snapshot.quiescing import ClusterQuiescer
 from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.snapshot.requests import Surroundings, VolumeIdentity
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 5.0
+SELDOM_SECONDS = 600.0
 RECOVERY_SECONDS = 5.0
 WATCH_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -164,6 +165,7 @@ class AgentSnapshots(SnapshotAnswers):
         self._lock = threading.Lock()
         self._looked_at = 0.0
         self._seen: tuple[tuple[SnapshotManifest, ...], int] = ((), 0)
+        self._last_good: dict[tuple[str, str], datetime] = {}
         self.service.on_created.append(self._tell)
 
     def start(self) -> None:
@@ -212,7 +214,7 @@ class AgentSnapshots(SnapshotAnswers):
             for stack in self._board.stacks()
             for protection in describe_protection(
                 stack.name,
-                [directory.name for directory in stack.directories],
+                stack.directories,
                 of_stack.get(stack.name, ()),
                 due.get(stack.name),
                 now,
@@ -221,11 +223,17 @@ class AgentSnapshots(SnapshotAnswers):
         drills = self.caretaker.list_drills()
         return SnapshotsStatus(str(self.service.repository.folder), size_bytes, tuple(protections), drills)
 
-    def _look(self) -> tuple[tuple[SnapshotManifest, ...], int]:
+    def find_last_good(self, stack: str, directory: str) -> datetime | None:
+        """When the last good snapshot of a directory was taken, for whoever looks all the time: minutes old at most."""
+        self._look(SELDOM_SECONDS)
+        return self._last_good.get((stack, directory))
+
+    def _look(self, max_age_seconds: float = LOOK_SECONDS) -> tuple[tuple[SnapshotManifest, ...], int]:
         with self._lock:
-            if time.monotonic() - self._looked_at > LOOK_SECONDS or not self._looked_at:
+            if time.monotonic() - self._looked_at > max_age_seconds or not self._looked_at:
                 with suppress(SnapshotError):
                     self._seen = self.service.list()[0], self.service.repository.measure()
+                    self._last_good = index_last_good(self._seen[0])
                 self._looked_at = time.monotonic()
             return self._seen
 

@@ -16,6 +16,7 @@ import pytest
 
 from hostk8s_agent.control import live_resources
 from hostk8s_agent.control.server import ControlServer
+from hostk8s_agent.status.board import Usage
 
 PATIENCE_SECONDS = 20.0
 
@@ -76,7 +77,7 @@ def test_a_change_without_an_event_is_told(server: ControlServer, agent: Any) ->
     """A directory's usage, or a volume's size, changes neither state nor message."""
     with following(server) as messages:
         next(messages)
-        agent.board.record_usage("foundation/airflow", "/mnt/pv/airflow/logs", 4096, "2025-01-31T08:00:00.000Z")
+        agent.board.record_usage("foundation/airflow", "/mnt/pv/airflow/logs", Usage(4096, "2025-01-31T08:00:00.000Z"))
         changes = next_changes(messages)
         assert [stack["directories"][0]["usedBytes"] for stack in changes["stacks"]] == [4096]
         assert changes["events"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,32 @@ def test_what_a_directory_holds_is_shown_and_kept(volume: HostDirectoryAccess, w
     assert used() == 5000
     (volume._tree._root / "d/three").write_bytes(b"x" * 500)
     wait_until(lambda: used() == 5500)
+    meter.stop()
+
+
+def test_what_changed_since_the_last_good_snapshot_is_counted_anew_after_each(
+    volume: HostDirectoryAccess, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, though the directory was measured a moment ago; without a snapshot there is nothing to count from."""
+    monkeypatch.setattr(measuring, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(measuring, "COST_FACTOR", 0.0)
+    board = StatusBoard()
+    board.update_stack(stack())
+    last_good: list[datetime | None] = [None]
+    meter = UsageMeter(board, lambda: volume, lambda *named: last_good[0] if named == ("sample", "d") else None)
+    meter.start()
+
+    def counted() -> tuple[int | None, int | None, str]:
+        shown = board.stack("sample")
+        assert shown is not None
+        [one] = shown.directories
+        return one.used_bytes, one.changed_bytes, one.changed_since
+
+    wait_until(lambda: counted() == (5000, None, ""))
+    last_good[0] = datetime(2025, 1, 31, 8, tzinfo=UTC)
+    wait_until(lambda: counted() == (5000, 5000, "2025-01-31T08:00:00.000Z"))
+    last_good[0] = datetime(2125, 1, 31, 8, tzinfo=UTC)
+    wait_until(lambda: counted() == (5000, 0, "2125-01-31T08:00:00.000Z"))
     meter.stop()
 
 

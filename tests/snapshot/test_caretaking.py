@@ -21,6 +21,7 @@ from hostk8s_agent.snapshot.policies import PolicyInForce, find_stack_policy, lo
 from hostk8s_agent.snapshot.protection import describe_protection
 from hostk8s_agent.snapshot.requests import RestoreRequest
 from hostk8s_agent.snapshot.securing import Securing
+from hostk8s_agent.status.model import DirectoryStatus
 
 PATH = "/mnt/pv/sample/data"
 SETTINGS = Settings(snapshot_min_free_percent=0, snapshot_min_battery_percent=0, snapshot_schedule="every 1d")
@@ -257,7 +258,13 @@ def test_the_wreck_that_a_restore_replaced_holds_no_expiry(house: House) -> None
     assert outcome.safety is not None
     assert outcome.safety.state is SnapshotState.SUSPECT
     assert house.hire().list_problems(house.list()) == ()
-    (protection,) = describe_protection("sample", ["data"], house.list(), None, house.ground.now)
+    (protection,) = describe_protection(
+        "sample",
+        [DirectoryStatus("data", "/mnt/pv/sample/data", "0:0", "0750", "Ready")],
+        house.list(),
+        None,
+        house.ground.now,
+    )
     assert protection.last_good_at < render_moment(outcome.safety.taken_at)
 
     [judged] = house.expiry.expire()

@@ -129,6 +129,19 @@ def test_trees_are_measured_without_following_a_link(place: Place, tree: Path) -
     assert (sizes[2].size_bytes, sizes[2].entries) == (0, 0)
 
 
+def test_what_changed_is_told_by_a_time_that_nobody_can_set(place: Place, tree: Path) -> None:
+    """An old modification time hides nothing; through the engine it is not known."""
+    before = max(path.lstat().st_ctime for path in tree.rglob("*"))
+    (tree / "new").write_bytes(b"x" * 30)
+    os.utime(tree / "new", (1, 1))
+    # Each kernel tick is one time: what is written within the tick of `before` is not after it.
+    while (tree / "new").stat().st_ctime <= before:
+        os.utime(tree / "new", (1, 1))
+    (size,) = place.access.measure_trees(["/mnt/pv/a/b c"], changed_since=before)
+    assert isinstance(size, TreeSize)
+    assert size.changed_bytes == (None if place.access.access == "helper-container" else 30)
+
+
 def test_only_what_is_ours_is_removed(place: Place, tree: Path, tmp_path: Path) -> None:
     """A tree of ours goes with all that is in it, behind no link; a stack's never does."""
     outside = tmp_path / "outside"

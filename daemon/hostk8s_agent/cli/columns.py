@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hostk8s_agent.cli.output import Color, Screen
 
 GAP = "  "
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_UNIT = 1024
 # The last column keeps this much, whatever the others take.
 MIN_LAST_WIDTH = 16
 
@@ -81,6 +83,14 @@ def wrap(text: str, indent: str, screen: Screen) -> Iterator[str]:
             longer = word
         line = longer
     yield indent + line
+
+
+def render_bytes(number: int) -> str:
+    """Return a size as people read it, for instance `1.5 GiB`."""
+    size, unit = float(number), 0
+    while size >= _UNIT and unit < len(_UNITS) - 1:
+        size, unit = size / _UNIT, unit + 1
+    return f"{number} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
 
 
 def _render_row(

@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hostk8s_agent.cli.columns import Cell, render_table
+from hostk8s_agent.cli.columns import Cell, render_bytes, render_table
 from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import find_screen, say, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
@@ -27,8 +27,6 @@ Document = dict[str, Any]
 # A restore of terabytes takes its time, and the agent's end ends the wait as well.
 WORK_SECONDS = 7 * 86400.0
 _COLORS: dict[str, Color] = {"good": "green", "suspect": "yellow", "damaged": "red", "unverified": "dim"}
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_UNIT = 1024
 MAX_SHOWN = 5
 
 
@@ -168,14 +166,6 @@ def agree(question: str) -> bool:
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def render_bytes(number: int) -> str:
-    """Return a size as people read it, for instance `1.5 GiB`."""
-    size, unit = float(number), 0
-    while size >= _UNIT and unit < len(_UNITS) - 1:
-        size, unit = size / _UNIT, unit + 1
-    return f"{number} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
 
 
 def _show_snapshot(snapshot: Document, output: OutputFormat) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from hostk8s_agent.cli.columns import render_bytes
 from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import say, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
-from hostk8s_agent.cli.snapshot import render_bytes
 from hostk8s_agent.cli.snapshot_looking import find_repository, find_snapshot
 from hostk8s_agent.cli.snapshot_progress import ProgressView, describe_interruption
 from hostk8s_agent.snapshot.bundling import read_bundle, write_bundle

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hostk8s_agent.cli.columns import Cell, render_table
+from hostk8s_agent.cli.columns import Cell, render_bytes, render_table
 from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import find_screen, say, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
-from hostk8s_agent.cli.snapshot import agree, reach_snapshots, render_bytes
+from hostk8s_agent.cli.snapshot import agree, reach_snapshots
 from hostk8s_agent.cli.snapshot_progress import ProgressView, answer_showing
 
 if TYPE_CHECKING:

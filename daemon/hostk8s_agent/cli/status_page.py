@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.cli.columns import Cell, cut, render_table, wrap
 from hostk8s_agent.cli.output import escape_controls
+from hostk8s_agent.cli.status_snapshots import render_protection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,6 +73,7 @@ def render_stack_page(document: Document, screen: Screen) -> list[str]:
     ):
         if rows:
             lines += ["", *render_table(headers, rows, screen)]
+    lines += render_protection(document, stack["name"], screen)
     lines += _render_drift(stack.get("drift", ()), screen)
     lines += _render_problems([*stack["problems"], *document["problems"]], screen)
     return lines

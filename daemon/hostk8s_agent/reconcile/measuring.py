@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hostk8s_agent.errors import VolumeError
-from hostk8s_agent.status.board import render_time
+from hostk8s_agent.status.board import Usage, render_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from hostk8s_agent.status.board import StatusBoard
+    from hostk8s_agent.status.model import DirectoryStatus
     from hostk8s_agent.volume.access import VolumeAccess
 
 log = structlog.get_logger()
@@ -34,9 +36,18 @@ STOP_SECONDS = 1.0
 class UsageMeter:
     """Writes on the board what the files of each directory hold, where the way into the volume can tell."""
 
-    def __init__(self, board: StatusBoard, volume: Callable[[], VolumeAccess]) -> None:
+    def __init__(
+        self,
+        board: StatusBoard,
+        volume: Callable[[], VolumeAccess],
+        find_last_good: Callable[[str, str], datetime | None] = lambda _stack, _directory: None,
+    ) -> None:
+        """`find_last_good` gives when a stack's directory was last in a good snapshot, None while it is in none."""
         self._board = board
         self._volume = volume
+        self._find_last_good = find_last_good
+        # Since when changes were counted: a new snapshot makes the figure worthless.
+        self._counted_since: dict[str, datetime | None] = {}
         self._due_at: dict[str, float] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
@@ -71,19 +82,30 @@ class UsageMeter:
             # The engine would start a container, or send every byte: people can do without the figure.
             return
         wanted = list(self._find_directories())
-        paths = {path for _stack, path in wanted}
+        paths = {one.path for _stack, one in wanted}
         self._due_at = {path: due for path, due in self._due_at.items() if path in paths}
-        for stack, path in sorted(wanted, key=lambda one: self._due_at.get(one[1], 0.0)):
+        self._counted_since = {path: since for path, since in self._counted_since.items() if path in paths}
+        last_good = {one.path: self._find_last_good(stack, one.name) for stack, one in wanted}
+        for path, since in last_good.items():
+            if path in self._counted_since and self._counted_since[path] != since:
+                self._due_at[path] = 0.0
+        for stack, one in sorted(wanted, key=lambda one: self._due_at.get(one[1].path, 0.0)):
             now = time.monotonic()
-            if self._due_at.get(path, 0.0) > now or now - started > SLICE_SECONDS or self._stopping.is_set():
+            if self._due_at.get(one.path, 0.0) > now or now - started > SLICE_SECONDS or self._stopping.is_set():
                 return
-            self._due_at[path] = now + INTERVAL_SECONDS
-            (size,) = volume.measure_trees([path])
-            if not isinstance(size, VolumeError):
-                self._board.record_usage(stack, path, size.size_bytes, render_time(time.time()))
+            self._due_at[one.path] = now + INTERVAL_SECONDS
+            self._measure(volume, stack, one.path, last_good[one.path])
 
-    def _find_directories(self) -> Iterator[tuple[str, str]]:
+    def _measure(self, volume: VolumeAccess, stack: str, path: str, since: datetime | None) -> None:
+        self._counted_since[path] = since
+        (size,) = volume.measure_trees([path], changed_since=since.timestamp() if since else None)
+        if not isinstance(size, VolumeError):
+            counted_since = render_time(since.timestamp()) if since else ""
+            usage = Usage(size.size_bytes, render_time(time.time()), size.changed_bytes, counted_since)
+            self._board.record_usage(stack, path, usage)
+
+    def _find_directories(self) -> Iterator[tuple[str, DirectoryStatus]]:
         for stack in self._board.stacks():
             for directory in stack.directories:
                 if directory.state == "Ready":
-                    yield stack.name, directory.path
+                    yield stack.name, directory

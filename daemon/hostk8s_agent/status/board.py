@@ -42,6 +42,16 @@ class Event:
 EventListener = Callable[[Event], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a directory's files held at an instant: the fields are `DirectoryStatus`'s."""
+
+    used_bytes: int
+    at: str
+    changed_bytes: int | None = None
+    changed_since: str = ""
+
+
 def render_time(unix_seconds: float) -> str:
     """A time as RFC 3339 in UTC with milliseconds."""
     return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -53,7 +63,13 @@ def _carry_usage(before: StackStatus, status: StackStatus) -> StackStatus:
     if not known:
         return status
     directories = tuple(
-        replace(one, used_bytes=known[one.path].used_bytes, used_at=known[one.path].used_at)
+        replace(
+            one,
+            used_bytes=known[one.path].used_bytes,
+            used_at=known[one.path].used_at,
+            changed_bytes=known[one.path].changed_bytes,
+            changed_since=known[one.path].changed_since,
+        )
         if one.path in known and one.used_bytes is None
         else one
         for one in status.directories
@@ -125,18 +141,27 @@ class StatusBoard:
         with self._changed:
             return tuple(self._stacks[name] for name in sorted(self._stacks))
 
-    def record_usage(self, stack: str, path: str, used_bytes: int, used_at: str) -> None:
+    def record_usage(self, stack: str, path: str, usage: Usage) -> None:
         """Show what the files of the stack's directory at `path` hold; later statuses of the stack keep it."""
         with self._changed:
             before = self._stacks.get(stack)
             if before is None:
                 return
             directories = tuple(
-                replace(one, used_bytes=used_bytes, used_at=used_at) if one.path == path else one
+                replace(
+                    one,
+                    used_bytes=usage.used_bytes,
+                    used_at=usage.at,
+                    changed_bytes=usage.changed_bytes,
+                    changed_since=usage.changed_since,
+                )
+                if one.path == path
+                else one
                 for one in before.directories
             )
             self._stacks[stack] = replace(before, directories=directories)
-            if any(one.path == path and one.used_bytes != used_bytes for one in before.directories):
+            known = (usage.used_bytes, usage.changed_bytes)
+            if any(one.path == path and (one.used_bytes, one.changed_bytes) != known for one in before.directories):
                 self._tell_change()
 
     def record_event(

@@ -28,7 +28,8 @@ class DirectoryStatus:
     """One declared directory: `owner` is `uid:gid` and `permissions` octal, both as declared.
 
     `declared_bytes` is the size that the contract asks for, 0 where that is not known. `used_bytes` is what its
-    files held at `used_at`, None while nobody has looked, or cannot.
+    files held at `used_at`, None while nobody has looked, or cannot; `changed_bytes` is what of it had changed since
+    `changed_since`, the stack's last good snapshot of then, None where there was none.
     """
 
     name: str
@@ -40,6 +41,8 @@ class DirectoryStatus:
     declared_bytes: int = 0
     used_bytes: int | None = None
     used_at: str = ""
+    changed_bytes: int | None = None
+    changed_since: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,8 @@ class DirectoryProtection:
     """What snapshots there are of one declared directory; times are empty while there is none.
 
     `is_protected`: its newest good snapshot was read back whole and is younger than twice its schedule. `delay` says
-    why a snapshot is due and not taken, else empty.
+    why a snapshot is due and not taken, else empty. `bytes_at_risk` is the size of the files that no good snapshot has
+    as they are, as of when the directory was last measured (`used_at` of its status); None where that is not known.
     """
 
     stack: str
@@ -171,6 +175,7 @@ class DirectoryProtection:
     last_verified_at: str = ""
     next_due_at: str = ""
     delay: str = ""
+    bytes_at_risk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,14 @@ class TreeSize:
     """What a tree holds: `size_bytes` of its regular files, `entries` below its root, and its newest time.
 
     `modified_at` is in seconds since the epoch: the newest modification of anything in the tree, its root included.
+    `changed_bytes` is the size of those files that changed after the moment that was asked for (by their change time,
+    which nobody can set); None where none was, or the way in cannot tell.
     """
 
     size_bytes: int
     entries: int
     modified_at: float
+    changed_bytes: int | None = None
 
 
 class DirectoryAccess(Protocol):
@@ -84,8 +87,13 @@ class VolumeAccess(DirectoryAccess, Protocol):
         Raises what `move_directory` raises, and `ExchangeImpossibleError` where only one at a time can be renamed.
         """
 
-    def measure_trees(self, paths: Sequence[str]) -> tuple[TreeSize | VolumeError, ...]:
-        """Return what the tree at each path holds, or why that cannot be told, in the order of `paths`."""
+    def measure_trees(
+        self, paths: Sequence[str], *, changed_since: float | None = None
+    ) -> tuple[TreeSize | VolumeError, ...]:
+        """Return what the tree at each path holds, or why that cannot be told, in the order of `paths`.
+
+        `changed_since` is in seconds since the epoch.
+        """
 
     def remove_tree(self, path: str) -> None:
         """Remove a tree for good, which must lie in a folder of ours; one that does not exist is no error."""

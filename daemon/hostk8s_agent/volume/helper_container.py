@@ -132,8 +132,12 @@ class HelperContainerAccess:
         one, other = parse_moved_paths(first, second)
         self._with_helper(lambda archive: helper_moving.exchange(archive, self._tools, one, other))
 
-    def measure_trees(self, paths: Sequence[str]) -> tuple[TreeSize | VolumeError, ...]:
+    def measure_trees(
+        self, paths: Sequence[str], *, changed_since: float | None = None
+    ) -> tuple[TreeSize | VolumeError, ...]:
         """Return what the tree at each path holds, or why that cannot be told, in the order of `paths`."""
+        # The engine's archives have no change times.
+        del changed_since
         places = [parse_volume_path(path) for path in paths]
         return self._with_helper(lambda archive: helper_moving.measure(archive, self._tools, places))
 

@@ -108,9 +108,11 @@ class TreeAccess:
         with self._opened_existing(f"exchange {first} and {second}") as root:
             tree_moving.exchange(self._tree, root, one, other)
 
-    def measure_trees(self, paths: Sequence[str]) -> tuple[TreeSize | VolumeError, ...]:
+    def measure_trees(
+        self, paths: Sequence[str], *, changed_since: float | None = None
+    ) -> tuple[TreeSize | VolumeError, ...]:
         """Return what the tree at each path holds, or why that cannot be told, in the order of `paths`."""
-        return tuple(self._measure(path) for path in paths)
+        return tuple(self._measure(path, changed_since) for path in paths)
 
     def remove_tree(self, path: str) -> None:
         """Remove a tree in a folder of ours for good; one that does not exist is no error."""
@@ -153,11 +155,11 @@ class TreeAccess:
             return error
         return None
 
-    def _measure(self, path: str) -> TreeSize | VolumeError:
+    def _measure(self, path: str, changed_since: float | None) -> TreeSize | VolumeError:
         components = parse_volume_path(path)
         try:
             with self._opened_existing(f"measure {path}") as root:
-                return tree_moving.measure(self._tree, root, components)
+                return tree_moving.measure(self._tree, root, components, changed_since)
         except VolumeGoneError:
             raise
         except VolumeError as error:

@@ -63,14 +63,17 @@ def exchange(tree: DirectoryTree, root: int, first: Components, second: Componen
         os.fsync(other)
 
 
-def measure(tree: DirectoryTree, root: int, components: Components) -> TreeSize:
+def measure(tree: DirectoryTree, root: int, components: Components, changed_since: float | None = None) -> TreeSize:
     """Walk a tree and add it up. What goes away meanwhile does not count."""
     with tree.open_directory(root, components) as directory:
         found = os.fstat(directory)
-        size_bytes, entries, modified_at = 0, 0, found.st_mtime
-        for size, moment in _iterate_entries(os.open(".", _OPEN_DIRECTORY, dir_fd=directory)):
-            size_bytes, entries, modified_at = size_bytes + size, entries + 1, max(modified_at, moment)
-    return TreeSize(size_bytes, entries, modified_at)
+        size_bytes, entries, modified_at, changed_bytes = 0, 0, found.st_mtime, 0
+        for one in _iterate_entries(os.open(".", _OPEN_DIRECTORY, dir_fd=directory)):
+            size = one.st_size if stat.S_ISREG(one.st_mode) else 0
+            size_bytes, entries, modified_at = size_bytes + size, entries + 1, max(modified_at, one.st_mtime)
+            if changed_since is not None and one.st_ctime > changed_since:
+                changed_bytes += size
+    return TreeSize(size_bytes, entries, modified_at, None if changed_since is None else changed_bytes)
 
 
 def remove(tree: DirectoryTree, root: int, components: Components) -> None:
@@ -136,7 +139,7 @@ def _require_directory(parent: int, components: Components) -> None:
         raise build_obstructed_error(kind, path)
 
 
-def _iterate_entries(directory: int) -> Iterator[tuple[int, float]]:
+def _iterate_entries(directory: int) -> Iterator[os.stat_result]:
     try:
         for name in os.listdir(directory):
             try:
@@ -145,7 +148,7 @@ def _iterate_entries(directory: int) -> Iterator[tuple[int, float]]:
                     yield from _iterate_entries(os.open(name, _OPEN_DIRECTORY, dir_fd=directory))
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            yield (found.st_size if stat.S_ISREG(found.st_mode) else 0), found.st_mtime
+            yield found
     finally:
         os.close(directory)
 
