@@ -66,7 +66,8 @@ def _restore(repository: Repository, surroundings: Surroundings) -> dict[str, fl
     plan = service.plan_restore(RestoreRequest("bench", "latest"))
     replacements = [Replacement(one.taken, one.target) for one in plan.replacements]
     started = time.perf_counter()
-    Restorer(surroundings.volume(), repository).restore("bench", replacements)
+    restorer = Restorer(surroundings.volume(), repository)
+    restorer.swap(restorer.stage("bench", replacements), replacements)
     return {"restored_ms": (time.perf_counter() - started) * 1000}
 
 

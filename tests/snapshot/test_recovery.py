@@ -25,23 +25,35 @@ class Dying:
             self._access.exchange_directories(first, second)
         raise KeyboardInterrupt
 
+    def exchange_entries(self, first: str, second: str) -> None:
+        if not self._is_before:
+            self._access.exchange_entries(first, second)
+        raise KeyboardInterrupt
 
+
+@pytest.mark.parametrize("path", ["", "data/conf", "data/conf/file"], ids=["all", "a folder", "a file"])
 @pytest.mark.parametrize("is_before", [True, False], ids=["before the exchange", "after the exchange"])
-def test_the_next_start_knows_by_the_content_which_tree_is_live(ground: Ground, is_before: bool) -> None:  # noqa: FBT001
+def test_the_next_start_knows_by_the_content_which_tree_is_live(ground: Ground, is_before: bool, path: str) -> None:  # noqa: FBT001
     """It finishes what was begun, and never swaps back what was done."""
+    (ground.path() / "conf").mkdir()
+    (ground.path() / "conf/file").write_text("precious")
     (ground.path() / "to-nowhere").unlink()
     (ground.path() / "first-name").unlink()
     (ground.path() / "second-name").unlink()
     snapshot = ground.create()
     wanted = sorted(describe(ground.path()))
-    (ground.path() / "later").write_text("later")
+    if not path:
+        (ground.path() / "later").write_text("later")
+    (ground.path() / "conf/file").write_text("wrecked")
     dying = Dying(ground.access, is_before=is_before)
     ground.change(volume=lambda: dying)
     with pytest.raises(KeyboardInterrupt):
-        ground.service.restore(RestoreRequest("sample", snapshot))
+        ground.service.restore(RestoreRequest("sample", snapshot, path=path))
     after = Dying(ground.access, is_before=is_before)
     after.exchange_directories = ground.access.exchange_directories  # type: ignore[method-assign]
+    after.exchange_entries = ground.access.exchange_entries  # type: ignore[method-assign]
     ground.change(volume=lambda: after)
     ground.service.recover()
     assert sorted(describe(ground.path())) == wanted
+    assert (ground.path() / "conf/file").read_text() == "precious"
     assert [path.name for path in ground.root.iterdir()] == ["sample"]

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -136,6 +137,105 @@ def test_a_restore_leaves_nothing_of_ours_in_the_volume(ground: Ground) -> None:
     ground.service.restore(LATEST)
     assert [path.name for path in ground.root.iterdir()] == ["sample"]
     assert list((ground.folder / "repository/restores").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "wreck"),
+    [
+        ("conf", "emptied"),
+        ("conf/deep/file", "changed"),
+        ("conf/deep/file", "gone with its folder"),
+        ("conf/deep/file", "a folder"),
+        ("conf/other-name", "gone"),
+        ("conf/link", "a folder"),
+    ],
+)
+def test_one_file_or_folder_is_restored_alone_and_undone(tmp_path: Path, path: str, wreck: str) -> None:
+    """With owner, mode and time as they were, also of one whose content stands elsewhere in the archive."""
+    ground = Ground(tmp_path, ("data", "logs"))
+    (ground.path() / "conf/deep").mkdir(parents=True, mode=0o711)
+    (ground.path() / "conf/deep/file").write_bytes(b"precious" * 100)
+    (ground.path() / "conf/deep/file").chmod(0o4751)
+    os.chown(ground.path() / "conf/deep/file", 1234, 4321)
+    (ground.path() / "a-name").write_text("two names")
+    os.link(ground.path() / "a-name", ground.path() / "conf/other-name")
+    (ground.path() / "conf/link").symlink_to("/nowhere")
+    taken = describe(ground.path() / "conf")
+    ground.create()
+    ground.now += timedelta(hours=1)
+    (ground.path() / "a-name").write_text("written later")
+    (ground.path() / "untouched").write_text("written later")
+    place = ground.path() / path
+    if wreck == "emptied":
+        shutil.rmtree(place)
+        place.mkdir()
+    elif wreck == "gone with its folder":
+        shutil.rmtree(place.parent)
+    else:
+        place.unlink()
+        if wreck == "changed":
+            place.write_text("wrecked")
+        elif wreck == "a folder":
+            place.mkdir()
+            (place / "full").write_text("full")
+    before = describe(ground.path())
+
+    plan = ground.service.plan_restore(replace(LATEST, path=f"data/{path}"))
+    assert ([one.path for one in plan.replacements], plan.left_alone) == ([f"/mnt/pv/sample/data/{path}"], ())
+    outcome = ground.service.restore(replace(LATEST, path=f"data/{path}/"))
+    after = describe(ground.path() / "conf")
+    if path == "conf/other-name":
+        assert place.read_text() == "two names"
+    elif path == "conf":
+        assert {name: one for name, one in after.items() if "name" not in name} == {
+            name: one for name, one in taken.items() if "name" not in name
+        }
+    else:
+        inner = path.removeprefix("conf/")
+        assert after[inner] == taken[inner]
+    assert (ground.path() / "untouched").read_text() == "written later"
+    assert outcome.safety is not None
+    assert [one.name for one in ground.root.iterdir()] == ["sample"]
+    assert list((ground.folder / "repository/restores").iterdir()) == []
+
+    ground.now += timedelta(minutes=1)
+    ground.service.restore(RestoreRequest("sample", "", path=f"data/{path}", is_undo=True))
+    undone = describe(ground.path())
+    if wreck == "gone with its folder":
+        assert not place.exists()
+    else:
+        assert {one: what[:2] + what[3:4] + what[5:6] for one, what in undone.items()} == {
+            one: what[:2] + what[3:4] + what[5:6] for one, what in before.items()
+        }
+
+
+def test_a_path_that_cannot_be_is_told_and_changes_nothing(ground: Ground, tmp_path: Path) -> None:
+    """Neither one that the snapshot does not have, nor one in whose way something stands."""
+    (ground.path() / "conf").mkdir()
+    (ground.path() / "conf/file").write_text("precious")
+    ground.create()
+    for path in ("data/no/such", "nothing", "data/../data", "data/conf/file/deeper"):
+        with pytest.raises(SnapshotUnknownError, match="holds nothing at"):
+            ground.service.restore(replace(LATEST, path=path))
+    shutil.rmtree(ground.path() / "conf")
+    (ground.path() / "conf").symlink_to(tmp_path)
+    with pytest.raises(RestoreUnfitError, match="symlink"):
+        ground.service.restore(replace(LATEST, path="data/conf/file"))
+    assert not (tmp_path / "file").exists()
+    assert [one.name for one in ground.root.iterdir()] == ["sample"]
+
+
+def test_one_folder_is_copied_out_alone(ground: Ground, tmp_path: Path) -> None:
+    """As it lies in its directory."""
+    (ground.path() / "conf").mkdir()
+    (ground.path() / "conf/file").write_text("precious")
+    snapshot = ground.service.select(ground.create())
+    export_snapshot(ground.repository, snapshot, tmp_path / "copy", path="data/conf")
+    assert [str(one.relative_to(tmp_path / "copy")) for one in sorted((tmp_path / "copy").rglob("*"))] == [
+        "data",
+        "data/conf",
+        "data/conf/file",
+    ]
 
 
 def test_a_directory_that_is_gone_is_made_by_the_restore(ground: Ground) -> None:

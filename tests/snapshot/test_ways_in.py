@@ -41,3 +41,12 @@ def test_what_is_restored_is_what_was_there(place: Place, tmp_path: Path) -> Non
     ground.now += timedelta(hours=1)
     again = ground.service.select(ground.create())
     assert again.directories[0].archive == snapshot.directories[0].archive
+    (ground.path() / "first-name").unlink()
+    (ground.path() / "to-nowhere").unlink()
+    (ground.path() / "to-nowhere").mkdir()
+    for part in ("second-name", "to-nowhere"):
+        ground.now += timedelta(hours=1)
+        ground.service.restore(RestoreRequest("sample", snapshot.id, path=f"data/{part}"))
+    assert (ground.path() / "second-name").read_bytes() == b"two names"
+    assert (ground.path() / "to-nowhere").readlink() == Path("/nowhere/at/all")
+    assert sorted(path.name for path in place.root.iterdir()) == ["sample"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +44,12 @@ def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | Non
         write_document(outcome, output)
         return ExitCode.OK
     snapshot, safety = outcome["plan"]["snapshot"], outcome["safety"]
-    say(f"{outcome['plan']['target']} is what it was in {snapshot['id']}")
+    path = options.fields["path"]
+    say(f"{path or outcome['plan']['target']} is what it was in {snapshot['id']}")
     if safety is not None:
+        only = f" --path {shlex.quote(path)}" if path else ""
         say(f"what was there before is {safety['id']}")
-        say(f"  bring it back with: hostk8s-agent snapshot restore {outcome['plan']['target']} --undo")
+        say(f"  bring it back with: hostk8s-agent snapshot restore {outcome['plan']['target']} --undo{only}")
     for user in outcome["plan"]["users"]:
         say(f"{user} sees the old tree until it is restarted")
     return ExitCode.OK
@@ -63,11 +66,13 @@ def _copy(options: RestoreOptions, output: OutputFormat, workspace: Path | None)
     repository, snapshot = find_snapshot(which, choose_workspace(workspace), stack)
     if options.to is not None:
         with ProgressView(output) as view:
-            export_snapshot(repository, snapshot, options.to, meter=Meter(view.show_progress))
+            meter = Meter(view.show_progress)
+            export_snapshot(repository, snapshot, options.to, path=options.fields["path"], meter=meter)
     if output != "table":
         write_document({"snapshot": describe_manifest(snapshot), "folder": str(options.to)}, output)
     else:
-        say(f"{snapshot.id} is in {options.to}, {render_bytes(snapshot.byte_count)} in {snapshot.files} files")
+        size = f"{render_bytes(snapshot.byte_count)} in {snapshot.files} files"
+        say(f"{options.fields['path'] or size} of {snapshot.id} is in {options.to}")
     return ExitCode.OK
 
 
@@ -75,7 +80,12 @@ def _show_plan(plan: dict[str, Any]) -> None:
     snapshot = plan["snapshot"]
     say(f"{snapshot['id']} of {snapshot['stack']}, taken at {snapshot['takenAt']}, {snapshot['state']}")
     rows = [
-        [Cell(one["name"]), Cell(one["path"]), Cell(render_bytes(one["bytes"])), Cell(str(one["files"]))]
+        [
+            Cell(one["name"]),
+            Cell(one["path"]),
+            Cell("nothing" if one["isRemoved"] else render_bytes(one["bytes"])),
+            Cell(str(one["files"])),
+        ]
         for one in plan["directories"]
     ]
     say("\n".join(render_table(("DIRECTORY", "IS REPLACED", "BY", "FILES"), rows, find_screen())))

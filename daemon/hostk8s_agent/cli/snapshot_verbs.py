@@ -46,6 +46,7 @@ _EXAMPLES: dict[str, str] = {
     hostk8s-agent snapshot restore sample                    the newest good one
     hostk8s-agent snapshot restore "sample@2 hours ago"
     hostk8s-agent snapshot restore sample@20260131-080000 --as sample-copy
+    hostk8s-agent snapshot restore sample --path data/conf   one file or folder, as snapshot ls shows it
     hostk8s-agent snapshot restore sample --to /tmp/sample   onto this machine, no volume is touched
     hostk8s-agent snapshot restore sample --undo             bring back what the last restore replaced
     """,
@@ -150,6 +151,10 @@ def _restore(  # noqa: PLR0913 - one parameter an option
     *,
     into: Annotated[str, typer.Option("--as", metavar="STACK", help="Into this stack's.", show_default=False)] = "",
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Into a new folder of this machine.")] = None,
+    path: Annotated[
+        str,
+        typer.Option("--path", metavar="PATH", help="One file or folder alone: DIRECTORY/PATH.", show_default=False),
+    ] = "",
     undo: Annotated[bool, typer.Option("--undo", help="Bring back what the last restore replaced.")] = False,
     in_use: Annotated[bool, typer.Option("--in-use", help="Although pods use it.")] = False,
     yes: YesOption = False,
@@ -161,7 +166,7 @@ def _restore(  # noqa: PLR0913 - one parameter an option
     def verb() -> ExitCode:
         from hostk8s_agent.cli.snapshot_restore import RestoreOptions, restore  # noqa: PLC0415 - each pays for its own
 
-        options: dict[str, Any] = {"target": into, "undo": undo, "inUse": in_use}
+        options: dict[str, Any] = {"target": into, "path": path, "undo": undo, "inUse": in_use}
         return restore(RestoreOptions(reference, options, to, yes), output, workspace)
 
     end(verb)

@@ -29,8 +29,8 @@ MAX_UNATTENDED: Final = 4
 _FIELDS: dict[str, dict[str, type]] = {
     "create": {"stack": str, "name": str, "pin": bool, "wait": bool},
     "verify": {"ids": list},
-    "plan": {"stack": str, "which": str, "target": str, "undo": bool, "inUse": bool},
-    "restore": {"stack": str, "which": str, "target": str, "undo": bool, "inUse": bool},
+    "plan": {"stack": str, "which": str, "target": str, "path": str, "undo": bool, "inUse": bool},
+    "restore": {"stack": str, "which": str, "target": str, "path": str, "undo": bool, "inUse": bool},
     "pin": {"id": str, "pinned": bool},
     "accept": {"id": str},
     "forget": {"id": str},
@@ -181,6 +181,7 @@ def _parse_restore(fields: Mapping[str, Any]) -> RestoreRequest:
         _require(fields, "stack"),
         fields.get("which", ""),
         target=fields.get("target", ""),
+        path=fields.get("path", ""),
         is_undo=fields.get("undo", False),
         may_be_in_use=fields.get("inUse", False),
     )
@@ -192,10 +193,11 @@ def _describe_plan(plan: RestorePlan) -> Document:
         "target": plan.target,
         "directories": [
             {
-                "name": one.taken.name,
-                "path": one.target.path,
-                "bytes": one.taken.byte_count,
-                "files": one.taken.files,
+                "name": f"{one.taken.name}/{one.inner}" if one.inner else one.taken.name,
+                "path": one.path,
+                "bytes": one.size[2],
+                "files": one.size[1],
+                "isRemoved": bool(one.removed),
             }
             for one in plan.replacements
         ],

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, cast
 from hostk8s_agent.plan.actions import CreateDirectory
 from hostk8s_agent.snapshot.chunk_files import ChunkFile
 from hostk8s_agent.snapshot.errors import RestoreFailedError, SnapshotUnknownError
+from hostk8s_agent.snapshot.picking import find_part, select_members
 from hostk8s_agent.snapshot.progress import Meter
 from hostk8s_agent.snapshot.unpacking import iterate_archive, iterate_listing
 from hostk8s_agent.snapshot.writing import write_tree
@@ -19,35 +20,55 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.snapshot.listing import Entry
     from hostk8s_agent.snapshot.model import DirectoryManifest, SnapshotManifest
+    from hostk8s_agent.snapshot.picking import Part
     from hostk8s_agent.snapshot.repository import Repository
 
 _CHUNK_BYTES = 1 << 20
 
 
 def export_snapshot(
-    repository: Repository, snapshot: SnapshotManifest, folder: Path, *, meter: Meter | None = None
+    repository: Repository, snapshot: SnapshotManifest, folder: Path, *, path: str = "", meter: Meter | None = None
 ) -> None:
-    """Write every directory of a snapshot into `folder/<its name>`. The folder is new or empty.
+    """Write every directory of a snapshot into `folder/<its name>`, or what is at `path` alone. The folder is empty.
 
-    Raises `RestoreFailedError` for one that is not, and what reading the archive raises. An ordinary user's copy
-    belongs to that user.
+    `path` is `DIRECTORY` or `DIRECTORY/PATH`. Raises `RestoreFailedError` for a folder that is not empty,
+    `SnapshotUnknownError` for a path that the snapshot does not have, and what reading the archive raises. An ordinary
+    user's copy belongs to that user.
     """
+    picked = [(one, None) for one in snapshot.directories] if not path else [pick(repository, snapshot, path)]
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise RestoreFailedError(f"{folder} is not empty", hint="name a new folder; nothing is ever replaced there")
     meter = meter or Meter()
-    meter.begin("exporting", snapshot.byte_count)
+    meter.begin("exporting", sum(one.byte_count for one, _ in picked))
     access = HostDirectoryAccess(folder)
     try:
-        for directory in snapshot.directories:
-            path = f"/mnt/pv/{directory.name}"
-            failure = access.apply_directories([CreateDirectory(path, 0, 0, 0o700, "a copy")])[0]
+        for directory, part in picked:
+            place = f"/mnt/pv/{directory.name}"
+            failure = access.apply_directories([CreateDirectory(place, 0, 0, 0o700, "a copy")])[0]
             if failure is not None:
                 raise failure
             devices = [one.path for one in iterate_listing(repository, directory.archive.tree) if one.is_device]
-            write_tree(access, path, meter.count(iterate_archive(repository, directory)), devices)
+            chunks: Iterator[bytes] = meter.count(iterate_archive(repository, directory))
+            write_tree(access, place, select_members(chunks, part.needs) if part else chunks, devices)
     finally:
         access.close()
+
+
+def pick(repository: Repository, snapshot: SnapshotManifest, path: str) -> tuple[DirectoryManifest, Part | None]:
+    """Return what a path (`DIRECTORY` or `DIRECTORY/PATH`) means in a snapshot: None for the directory as a whole.
+
+    Raises `SnapshotUnknownError` when the snapshot has nothing there.
+    """
+    name, _, inner = path.strip("/").partition("/")
+    for directory in snapshot.directories:
+        if directory.name == name:
+            part = find_part(iterate_listing(repository, directory.archive.tree), inner) if inner else None
+            if part is not None or not inner:
+                return directory, part
+    raise SnapshotUnknownError(
+        f"{snapshot.id} holds nothing at {path!r}", hint=f"hostk8s-agent snapshot ls {snapshot.id} shows what it holds"
+    )
 
 
 def iterate_entries(repository: Repository, snapshot: SnapshotManifest, below: str) -> Iterator[tuple[str, Entry]]:

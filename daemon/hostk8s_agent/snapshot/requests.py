@@ -65,13 +65,15 @@ class CreateRequest:
 class RestoreRequest:
     """A restore that is asked for: of `which` (see `select_snapshot`), or of what the last restore replaced.
 
-    `target` is the stack whose directories are replaced, the snapshot's own when empty; `may_be_in_use` replaces them
+    `target` is the stack whose directories are replaced, the snapshot's own when empty; `path` (`DIRECTORY` or
+    `DIRECTORY/PATH`) is what is restored alone, empty for everything; `may_be_in_use` replaces them
     under running pods, which see the old tree until they are restarted.
     """
 
     stack: str
     which: str
     target: str = ""
+    path: str = ""
     is_undo: bool = False
     may_be_in_use: bool = False
 

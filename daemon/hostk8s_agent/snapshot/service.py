@@ -12,14 +12,15 @@ from hostk8s_agent.snapshot.durable import make_folder
 from hostk8s_agent.snapshot.errors import (
     DirectoryMissingError,
     NothingToUndoError,
-    RestoreUnfitError,
     SnapshotDamagedError,
     TargetInUseError,
 )
 from hostk8s_agent.snapshot.model import TAG_BEFORE_RESTORE, SnapshotState
 from hostk8s_agent.snapshot.progress import Meter, ignore
-from hostk8s_agent.snapshot.requests import CreateRequest, RestoreOutcome, RestorePlan
-from hostk8s_agent.snapshot.restoring import Replacement, Restorer, has_journals
+from hostk8s_agent.snapshot.requests import CreateRequest, RestoreOutcome
+from hostk8s_agent.snapshot.restore_journal import RestoreJournals
+from hostk8s_agent.snapshot.restore_planning import plan_restore, require_replaceable
+from hostk8s_agent.snapshot.restoring import Restorer
 from hostk8s_agent.snapshot.selecting import select_snapshot
 from hostk8s_agent.snapshot.shrinking import find_shrinkage
 from hostk8s_agent.snapshot.space import require_space
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.snapshot.model import Marks, SnapshotManifest
     from hostk8s_agent.snapshot.progress import Progress
     from hostk8s_agent.snapshot.repository import Repository
-    from hostk8s_agent.snapshot.requests import RestoreRequest, Surroundings
+    from hostk8s_agent.snapshot.requests import RestorePlan, RestoreRequest, Surroundings
 
 log = structlog.get_logger()
 
@@ -168,22 +169,9 @@ class SnapshotService:
     def plan_restore(self, request: RestoreRequest) -> RestorePlan:
         """Return what a restore would do. Raises what would stop it before anything was changed."""
         snapshot = self._select_for_restore(request)
-        target = request.target or snapshot.stack
-        contract, _ = self._surroundings.load_contract(target)
-        declared = {one.name: one for one in contract.directories}
-        if unknown := [one.name for one in snapshot.directories if one.name not in declared]:
-            raise RestoreUnfitError(
-                f"the contract of {target} has no directory {', '.join(unknown)}, which {snapshot.id} holds",
-                hint="add it to the contract, or restore with --to DIR and copy what you need",
-            )
-        taken = {one.name for one in snapshot.directories}
-        return RestorePlan(
-            snapshot,
-            target,
-            tuple(Replacement(one, declared[one.name]) for one in snapshot.directories),
-            tuple(one.path for one in contract.directories if one.name not in taken),
-            tuple(self._surroundings.find_users(contract)),
-        )
+        contract, _ = self._surroundings.load_contract(request.target or snapshot.stack)
+        users = self._surroundings.find_users(contract)
+        return plan_restore(self.repository, snapshot, request, contract, users)
 
     def restore(self, request: RestoreRequest, *, on_progress: Callable[[Progress], None] = ignore) -> RestoreOutcome:
         """Replace the stack's directories by the snapshot's, after a snapshot of what is there now."""
@@ -198,11 +186,18 @@ class SnapshotService:
                     hint="scale its pods to zero first, or restore with --in-use and restart them afterwards",
                 )
             access = self._surroundings.volume()
-            safety = self._take_safety_snapshot(plan, on_progress)
+            require_replaceable(access, plan.replacements)
             require_space(access, plan.replacements)
-            meter.begin("restoring", sum(one.taken.byte_count for one in plan.replacements))
             restorer = Restorer(access, self.repository, on_progress=meter.advance)
-            restorer.restore(plan.target, plan.replacements)
+            meter.begin("restoring", sum(one.taken.byte_count for one in plan.replacements))
+            staged = restorer.stage(plan.target, plan.replacements)
+            try:
+                # Last, so that it has all that was written until now.
+                safety = self._take_safety_snapshot(plan, on_progress)
+            except BaseException:
+                restorer.discard(staged)
+                raise
+            restorer.swap(staged, plan.replacements)
             log.info(RESTORED, stack=plan.target, snapshot=plan.snapshot.id, safety=safety.id if safety else "")
             return RestoreOutcome(plan, safety)
 
@@ -211,7 +206,7 @@ class SnapshotService:
         if not self.repository.require_known():
             return
         with self._held("finish an interrupted restore"):
-            if has_journals(self.repository):
+            if RestoreJournals(self.repository).has_any():
                 for words in Restorer(self._surroundings.volume(), self.repository).recover():
                     log.warning(RECOVERED, outcome=words)
 

@@ -23,7 +23,8 @@ def require_space(access: VolumeAccess, replacements: Sequence[Replacement]) -> 
 
     Through the helper container the engine does not tell; there the disk itself says so, before anything is replaced.
     """
-    needed = sum(one.taken.byte_count + one.taken.entries * _BYTES_AN_ENTRY for one in replacements)
+    sizes = [one.size for one in replacements]
+    needed = sum(byte_count + entries * _BYTES_AN_ENTRY for entries, _, byte_count in sizes)
     free = _find_free(access, replacements)
     if free is not None and free < needed:
         raise RestoreSpaceError(

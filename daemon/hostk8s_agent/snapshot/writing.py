@@ -5,21 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-import tarfile
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING
 
-from hostk8s_agent.snapshot.chunk_files import ChunkFile
 from hostk8s_agent.snapshot.errors import RestoreFailedError
+from hostk8s_agent.snapshot.picking import select_members
 from hostk8s_agent.snapshot.reading import build_environment, descriptor_folder, find_gnu_tar, widen_pipe
 from hostk8s_agent.volume.tree_access import TreeAccess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from hostk8s_agent.volume.access import VolumeAccess
-
-_CHUNK_BYTES: Final = 1 << 20
 
 EXTRACT_OPTIONS = (
     "--extract",
@@ -43,7 +40,8 @@ def write_tree(access: VolumeAccess, path: str, chunks: Iterable[bytes], left_ou
     """
     program = find_gnu_tar()
     if not isinstance(access, TreeAccess) or not program:
-        access.stream_tree_in(path, _leave_out(chunks, left_out) if left_out else chunks)
+        unwanted = set(left_out)
+        access.stream_tree_in(path, select_members(chunks, lambda name: name not in unwanted) if unwanted else chunks)
         return
     owner = "--same-owner" if access.may_set_owner else "--no-same-owner"
     excluded = [f"--exclude=./{name}" for name in left_out]
@@ -59,28 +57,6 @@ def write_tree(access: VolumeAccess, path: str, chunks: Iterable[bytes], left_ou
         )
         _feed(process, chunks, path)
         _make_durable(descriptor)
-
-
-def _leave_out(chunks: Iterable[bytes], names: Sequence[str]) -> Iterator[bytes]:
-    """Yield the stream without some of its members, which have no content."""
-    unwanted = set(names)
-    source = iter(chunks)
-    with tarfile.open(
-        fileobj=cast("IO[bytes]", ChunkFile(source)), mode="r|", encoding="utf-8", errors="surrogateescape"
-    ) as archive:
-        for member in archive:
-            archive.members.clear()  # type: ignore[attr-defined]  # the library keeps every header
-            if member.name.removeprefix("./") in unwanted:
-                continue
-            yield member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-            content = archive.extractfile(member) if member.isreg() else None
-            while content is not None and (chunk := content.read(_CHUNK_BYTES)):
-                yield chunk
-            yield bytes(-member.size % tarfile.BLOCKSIZE if member.isreg() else 0)
-    # To its end: what came of it is proven only then.
-    for _chunk in source:
-        pass
-    yield bytes(2 * tarfile.BLOCKSIZE)
 
 
 def _feed(process: subprocess.Popen[bytes], chunks: Iterable[bytes], path: str) -> None:

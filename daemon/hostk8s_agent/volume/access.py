@@ -87,6 +87,12 @@ class VolumeAccess(DirectoryAccess, Protocol):
         Raises what `move_directory` raises, and `ExchangeImpossibleError` where only one at a time can be renamed.
         """
 
+    def move_entry(self, source: str, target: str) -> None:
+        """Rename whatever stands at `source` (a file, a link, a directory) as `move_directory` renames a directory."""
+
+    def exchange_entries(self, first: str, second: str) -> None:
+        """Let two entries of any kind change places, as `exchange_directories` does with two directories."""
+
     def measure_trees(
         self, paths: Sequence[str], *, changed_since: float | None = None
     ) -> tuple[TreeSize | VolumeError, ...]:

@@ -132,6 +132,16 @@ class HelperContainerAccess:
         one, other = parse_moved_paths(first, second)
         self._with_helper(lambda archive: helper_moving.exchange(archive, self._tools, one, other))
 
+    def move_entry(self, source: str, target: str) -> None:
+        """Rename an entry of any kind, in one step (see `VolumeAccess`)."""
+        one, other = parse_moved_paths(source, target)
+        self._with_helper(lambda archive: helper_moving.move_entry(archive, self._tools, one, other))
+
+    def exchange_entries(self, first: str, second: str) -> None:
+        """Let two entries of any kind change places, in one step (see `VolumeAccess`)."""
+        one, other = parse_moved_paths(first, second)
+        self._with_helper(lambda archive: helper_moving.exchange_entries(archive, self._tools, one, other))
+
     def measure_trees(
         self, paths: Sequence[str], *, changed_since: float | None = None
     ) -> tuple[TreeSize | VolumeError, ...]:

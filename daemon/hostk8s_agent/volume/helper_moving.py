@@ -66,6 +66,38 @@ def exchange(archive: ContainerArchive, tools: VolumeTools, first: Components, s
         require_directories(archive, components)
 
 
+def move_entry(archive: ContainerArchive, tools: VolumeTools, source: Components, target: Components) -> None:
+    """Rename an entry of any kind; what leads to it and to its new place are directories."""
+    _require_parents(archive, source, target)
+    _require_there(archive, source)
+    try:
+        tools.rename(container_path(source), container_path(target))
+    except FileExistsError as error:
+        raise build_occupied_error(render_volume_path(target)) from error
+    # `mv -n` says nothing when it did nothing.
+    if archive.find_stat(container_path(source)) is not None:
+        raise ToolFailedError(f"{render_volume_path(source)} was not moved", hint="try again; nothing was changed")
+
+
+def exchange_entries(archive: ContainerArchive, tools: VolumeTools, first: Components, second: Components) -> None:
+    """Let two entries of any kind change places."""
+    _require_parents(archive, first, second)
+    for components in (first, second):
+        _require_there(archive, components)
+    tools.exchange(container_path(first), container_path(second))
+
+
+def _require_parents(archive: ContainerArchive, *places: Components) -> None:
+    for components in places:
+        if components[:-1]:
+            require_directories(archive, components[:-1])
+
+
+def _require_there(archive: ContainerArchive, components: Components) -> None:
+    if archive.find_stat(container_path(components)) is None:
+        raise DirectoryGoneError(f"{render_volume_path(components)} does not exist", hint="look what there is")
+
+
 def measure(
     archive: ContainerArchive, tools: VolumeTools, places: Sequence[Components]
 ) -> tuple[TreeSize | VolumeError, ...]:

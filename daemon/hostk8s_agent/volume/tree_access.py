@@ -108,6 +108,27 @@ class TreeAccess:
         with self._opened_existing(f"exchange {first} and {second}") as root:
             tree_moving.exchange(self._tree, root, one, other)
 
+    def move_entry(self, source: str, target: str) -> None:
+        """Rename an entry of any kind, in one step (see `VolumeAccess`)."""
+        one, other = parse_moved_paths(source, target)
+        with self._opened_existing(f"move {source} to {target}") as root:
+            tree_moving.move(self._tree, root, one, other, any_kind=True)
+
+    def exchange_entries(self, first: str, second: str) -> None:
+        """Let two entries of any kind change places, in one step (see `VolumeAccess`)."""
+        one, other = parse_moved_paths(first, second)
+        with self._opened_existing(f"exchange {first} and {second}") as root:
+            tree_moving.exchange(self._tree, root, one, other, any_kind=True)
+
+    def identify(self, path: str) -> str:
+        """Return device and inode of what stands at a path, of a link itself; empty for nothing."""
+        components = parse_volume_path(path)
+        with (
+            self._opened_existing(f"look at {path}") as root,
+            self._tree.open_directory(root, components[:-1]) as parent,
+        ):
+            return tree_moving.identify(parent, components[-1])
+
     def measure_trees(
         self, paths: Sequence[str], *, changed_since: float | None = None
     ) -> tuple[TreeSize | VolumeError, ...]:

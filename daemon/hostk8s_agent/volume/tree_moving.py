@@ -29,13 +29,13 @@ _CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOE
 _FILE_MODE = 0o600
 
 
-def move(tree: DirectoryTree, root: int, source: Components, target: Components) -> None:
-    """Rename a directory; both parents are opened first, without following a link."""
+def move(tree: DirectoryTree, root: int, source: Components, target: Components, *, any_kind: bool = False) -> None:
+    """Rename a directory (with `any_kind` any entry); both parents are opened first, without following a link."""
     with (
         tree.open_directory(root, source[:-1]) as from_folder,
         tree.open_directory(root, target[:-1]) as to_folder,
     ):
-        _require_directory(from_folder, source)
+        _require_entry(from_folder, source, any_kind=any_kind)
         try:
             renaming.rename((from_folder, source[-1]), (to_folder, target[-1]))
         except FileExistsError as error:
@@ -45,11 +45,11 @@ def move(tree: DirectoryTree, root: int, source: Components, target: Components)
         os.fsync(from_folder)
 
 
-def exchange(tree: DirectoryTree, root: int, first: Components, second: Components) -> None:
-    """Let two directories change places."""
+def exchange(tree: DirectoryTree, root: int, first: Components, second: Components, *, any_kind: bool = False) -> None:
+    """Let two directories (with `any_kind` any two entries) change places."""
     with tree.open_directory(root, first[:-1]) as one, tree.open_directory(root, second[:-1]) as other:
-        _require_directory(one, first)
-        _require_directory(other, second)
+        _require_entry(one, first, any_kind=any_kind)
+        _require_entry(other, second, any_kind=any_kind)
         try:
             renaming.exchange((one, first[-1]), (other, second[-1]))
         except OSError as error:
@@ -61,6 +61,15 @@ def exchange(tree: DirectoryTree, root: int, first: Components, second: Componen
             ) from error
         os.fsync(one)
         os.fsync(other)
+
+
+def identify(parent: int, name: str) -> str:
+    """Return device and inode of an entry in an open folder, empty when there is none."""
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def measure(tree: DirectoryTree, root: int, components: Components, changed_since: float | None = None) -> TreeSize:
@@ -129,13 +138,13 @@ def build_occupied_error(path: str) -> PathOccupiedError:
     return PathOccupiedError(f"something stands already at {path}", hint="look at it, and move it away")
 
 
-def _require_directory(parent: int, components: Components) -> None:
+def _require_entry(parent: int, components: Components, *, any_kind: bool) -> None:
     path = render_volume_path(components)
     try:
         kind = classify_mode(os.stat(components[-1], dir_fd=parent, follow_symlinks=False).st_mode)
     except FileNotFoundError as error:
         raise DirectoryGoneError(f"{path} does not exist", hint="look what there is: hostk8s-agent orphans") from error
-    if kind != "directory":
+    if kind != "directory" and not any_kind:
         raise build_obstructed_error(kind, path)
 
 

@@ -1,0 +1,80 @@
+"""What a restore would do, and what speaks against it before anything is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hostk8s_agent.snapshot.errors import RestoreUnfitError, SnapshotUnknownError
+from hostk8s_agent.snapshot.exporting import pick
+from hostk8s_agent.snapshot.requests import RestorePlan
+from hostk8s_agent.snapshot.restoring import Replacement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hostk8s_agent.contract.model import Contract
+    from hostk8s_agent.snapshot.model import SnapshotManifest
+    from hostk8s_agent.snapshot.repository import Repository
+    from hostk8s_agent.snapshot.requests import RestoreRequest
+    from hostk8s_agent.volume.access import VolumeAccess
+
+
+def plan_restore(
+    repository: Repository,
+    snapshot: SnapshotManifest,
+    request: RestoreRequest,
+    contract: Contract,
+    users: Sequence[str],
+) -> RestorePlan:
+    """Return what putting a snapshot into the contract's directories would do.
+
+    Raises `RestoreUnfitError` for what the contract has no place for, `SnapshotUnknownError` for a path that is not in
+    the snapshot.
+    """
+    replacements = _choose(repository, snapshot, request, contract)
+    taken = {one.taken.name for one in replacements}
+    left = () if request.path else tuple(one.path for one in contract.directories if one.name not in taken)
+    return RestorePlan(snapshot, contract.stack, replacements, left, tuple(users))
+
+
+def require_replaceable(access: VolumeAccess, replacements: Sequence[Replacement]) -> None:
+    """Raise `RestoreUnfitError` for a place in which something else stands than can be replaced by a restore."""
+    places: dict[str, str] = {}
+    for one in replacements:
+        inner = one.inner.split("/")[:-1] if one.inner else []
+        ways = [one.target.path, *(f"{one.target.path}/{'/'.join(inner[: i + 1])}" for i in range(len(inner)))]
+        places |= dict.fromkeys(ways, one.path)
+    for seen in access.observe_directories(list(places)):
+        if seen.kind not in ("directory", "absent"):
+            what = seen.detail or f"a {seen.kind} stands there"
+            raise RestoreUnfitError(
+                f"{places[seen.path]} cannot be replaced: {seen.obstacle or seen.path}: {what}",
+                hint="look at it, and move it away; nothing was replaced",
+            )
+
+
+def _choose(
+    repository: Repository, snapshot: SnapshotManifest, request: RestoreRequest, contract: Contract
+) -> tuple[Replacement, ...]:
+    declared = {one.name: one for one in contract.directories}
+    wanted = [one for one in snapshot.directories if not request.path or one.name == _name_of(request.path)]
+    if unknown := [one.name for one in wanted if one.name not in declared]:
+        raise RestoreUnfitError(
+            f"the contract of {contract.stack} has no directory {', '.join(unknown)}, which {snapshot.id} holds",
+            hint="add it to the contract, or restore with --to DIR and copy what you need",
+        )
+    if not request.path:
+        return tuple(Replacement(one, declared[one.name]) for one in wanted)
+    try:
+        taken, part = pick(repository, snapshot, request.path)
+    except SnapshotUnknownError:
+        inner = request.path.strip("/").partition("/")[2]
+        if not request.is_undo or not wanted or not inner:
+            raise
+        # There was nothing before the restore that is undone.
+        return (Replacement(wanted[0], declared[wanted[0].name], removed=inner),)
+    return (Replacement(taken, declared[taken.name], part),)
+
+
+def _name_of(path: str) -> str:
+    return path.strip("/").partition("/")[0]
