@@ -19,6 +19,7 @@ from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
 from hostk8s_agent.snapshot.errors import SnapshotError
 from hostk8s_agent.snapshot.expiring import Expiry
+from hostk8s_agent.snapshot.model import SnapshotState
 from hostk8s_agent.snapshot.policies import find_stack_policy, load_default_policy
 from hostk8s_agent.snapshot.protection import describe_protection, index_last_good
 from hostk8s_agent.snapshot.quiescing import ClusterQuiescer
@@ -241,6 +242,9 @@ class AgentSnapshots(SnapshotAnswers):
         self._looked_at = 0.0
         words = f"{snapshot.id}: {snapshot.state.value}, {snapshot.files} files, {snapshot.byte_count} bytes"
         self._board.record_event("snapshot.created", words, snapshot.stack)
+        if snapshot.state is SnapshotState.SUSPECT:
+            words = f"{snapshot.id}: {snapshot.marks.reason}"
+            self._board.record_event("snapshot.suspect", words, snapshot.stack, is_warning=True)
 
     def _recover(self) -> None:
         is_recovered = is_awake = False

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from tests.snapshot.conftest import Ground, describe, fill
 from tests.snapshot.crashing import DONE_ALL_THE_SAME, REQUEST_FAILED
+from tests.snapshot.striking import Strikes
 
 from hostk8s_agent.errors import AgentError
 from hostk8s_agent.snapshot.errors import SnapshotError
@@ -82,23 +83,31 @@ def change(ground: Ground, dice: random.Random) -> None:
     (ground.path() / "changing").write_bytes(dice.randbytes(20_000))
 
 
+@pytest.mark.tools
 @pytest.mark.fault(
     "D1",
-    "kill -9 before every system call that changes something, of taking and of forgetting a snapshot",
+    "kill -9 by strace before the Nth openat, write, fsync, rename, close, unlink, mkdir of taking and forgetting a "
+    "snapshot, in any thread of it or in its tar",
     holds="what is visible is whole, nothing half-written is left, the next one succeeds",
     target="0 of ≥ 1,000",
-    short=2,
-    full=300,
+    short=4,
+    full=1000,
 )
 def test_a_snapshot_that_is_killed_leaves_the_repository_whole(row: Row, ground: Ground) -> None:
-    """Old or new, never half of either."""
+    """Old or new, never half of either; also where the repository itself is new."""
     dice = random.Random(1)
-    ground.create()
-    crashes = Crashes(ground, ("create", "forget"))
+    strikes = Strikes(
+        {
+            "the first": (lambda: shutil.rmtree(ground.folder / "repository", ignore_errors=True), ground.create),
+            "create": (lambda: None, ground.create),
+            "forget": (lambda: None, lambda: ground.service.forget(ground.repository.list_ids()[-1])),
+        }
+    )
     for trial in row.trials():
         with trial:
             change(ground, dice)
-            crashes.strike()
+            ground.now += timedelta(hours=1)
+            strikes.strike()
             require_whole(ground)
 
 

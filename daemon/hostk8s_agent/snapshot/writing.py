@@ -44,7 +44,8 @@ def write_tree(access: VolumeAccess, path: str, chunks: Iterable[bytes], left_ou
         access.stream_tree_in(path, select_members(chunks, lambda name: name not in unwanted) if unwanted else chunks)
         return
     owner = "--same-owner" if access.may_set_owner else "--no-same-owner"
-    excluded = [f"--exclude=./{name}" for name in left_out]
+    # Ours begin with `./`; those of an archive that somebody else has made need not.
+    excluded = [f"--exclude={begin}{name}" for name in left_out for begin in ("./", "")]
     with access.open_directory(path) as descriptor:
         process = subprocess.Popen(  # noqa: S603 - fixed options, no shell, names behind an equals sign
             [program, *EXTRACT_OPTIONS, owner, "--no-wildcards", "--anchored", *excluded],
