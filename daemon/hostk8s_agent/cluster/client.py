@@ -1,35 +1,33 @@
 """Lean requests to an API server: JSON in, JSON out, over connections that are kept.
 
-The generated API of the `kubernetes` package reaches 350 applies a second on a machine where this reaches 530
-(bare sockets: 620), and its models refuse objects that servers really send.
+The generated API of the `kubernetes` package is slower by far (docs/adr/0002), and its models refuse objects that
+servers really send.
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode, urlsplit
 
-import urllib3
-
+from hostk8s_agent.cluster.direct_wire import DirectWire
 from hostk8s_agent.cluster.errors import ClusterAnswerError
 from hostk8s_agent.cluster.requests import JsonObject, Request, RequestCounter
-from hostk8s_agent.cluster.sockets import Lifelines, tie_connections
+from hostk8s_agent.cluster.sockets import Lifelines
 from hostk8s_agent.cluster.statuses import error_from_status
 from hostk8s_agent.cluster.translation import translate_errors
+from hostk8s_agent.cluster.wire import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hostk8s_agent.cluster.credentials import Credentials
     from hostk8s_agent.cluster.resources import Resource
+    from hostk8s_agent.cluster.wire import Stream, Wire
 
 _PAGE_SIZE = 500
-# The apply threads, the workers that apply by themselves, three watches, a probe.
-_POOL_SIZE = 32
-_CHUNK_BYTES = 64 * 1024
 # An event is one object, which etcd keeps below 1.5 MB by default.
 _LINE_LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -51,13 +49,9 @@ class ApiServerClient:
         self.server = credentials.server
         self._credentials = credentials
         self._counter = counter
-        self._connect_timeout = connect_timeout_seconds
-        self._timeout = urllib3.Timeout(connect=connect_timeout_seconds, read=read_timeout_seconds)
-        self._lifelines = Lifelines()
-        self._pools = _make_pools(credentials)
-        # The one pool that there is, asked directly: finding it anew costs a third of the time of a request.
-        self._pool = self._pools.connection_from_url(self.server)
-        tie_connections(self._pool, self._lifelines)
+        self._wire = _make_wire(
+            credentials, connect_timeout_seconds=connect_timeout_seconds, read_timeout_seconds=read_timeout_seconds
+        )
         # Only a proxy for plain HTTP is told the whole address in the request line.
         is_told_all = credentials.proxy is not None and credentials.tls is None
         self._base = self.server if is_told_all else urlsplit(self.server).path
@@ -65,13 +59,12 @@ class ApiServerClient:
     def send(self, request: Request) -> JsonObject:
         """Send the request and return the JSON object of the answer. Raises a `ClusterError` unless it is 2xx."""
         with translate_errors(self.server), self._counting(request) as answered:
-            response = self._open(request, self._timeout, preload=True)
-            answered.append(response.status)
-            body = response.data
-        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise error_from_status(response.status, _status_of(body), request.subject, response.headers)
+            answer = self._wire.exchange(self._call(request))
+            answered.append(answer.status)
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise error_from_status(answer.status, _status_of(answer.body), request.subject, answer.headers)
         with translate_errors(self.server):
-            decoded = json.loads(body)
+            decoded = json.loads(answer.body)
         if not isinstance(decoded, dict):
             raise _no_object(request)
         return decoded
@@ -112,51 +105,31 @@ class ApiServerClient:
             "allowWatchBookmarks": "true",
         }
         request = Request("watch", resource.path, f"watch {resource.kind} objects", query)
-        timeout = urllib3.Timeout(connect=self._connect_timeout, read=patience_seconds)
-        with translate_errors(self.server), self._counting(request) as answered:
-            response = self._open(request, timeout, preload=False)
-            answered.append(response.status)
-        try:
-            if response.status != HTTPStatus.OK:
+        with ExitStack() as opened:
+            with translate_errors(self.server), self._counting(request) as answered:
+                stream = opened.enter_context(self._wire.open_stream(self._call(request), patience_seconds))
+                answered.append(stream.status)
+            if stream.status != HTTPStatus.OK:
                 with translate_errors(self.server):
-                    body = response.read(_CHUNK_BYTES)
-                raise error_from_status(response.status, _status_of(body), request.subject, response.headers)
-            yield self._read_events(response, request)
-        finally:
-            # A stream that was read to its end has given its connection back by now; any other is of no use.
-            response.close()
+                    body = stream.read_some()
+                raise error_from_status(stream.status, _status_of(body), request.subject, stream.headers)
+            yield self._read_events(stream, request)
 
     def close(self) -> None:
         """Break all connections, also under requests that wait for an answer in other threads."""
-        self._lifelines.cut()
-        self._pools.clear()
+        self._wire.close()
 
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
-        return self._lifelines.is_cut
+        return self._wire.is_closed
 
-    def _open(self, request: Request, timeout: urllib3.Timeout, *, preload: bool) -> urllib3.BaseHTTPResponse:
-        headers = {"Accept": "application/json", "User-Agent": "hostk8s-agent"}
-        if authorization := self._credentials.authorize():
-            headers["Authorization"] = authorization
-        body = None
-        if request.body is not None:
-            headers["Content-Type"] = request.content_type
-            body = json.dumps(request.body, separators=(",", ":")).encode()
+    def _call(self, request: Request) -> Call:
         url = f"{self._base}{request.path}"
         if request.query:
             url = f"{url}?{urlencode(request.query)}"
-        return self._pool.urlopen(
-            request.method,
-            url,
-            body=body,
-            headers=headers,
-            timeout=timeout,
-            preload_content=preload,
-            retries=False,
-            redirect=False,
-        )
+        body = None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode()
+        return Call(request.method, url, self._credentials.authorize(), body, request.content_type)
 
     @contextmanager
     def _counting(self, request: Request) -> Iterator[list[int]]:
@@ -166,11 +139,11 @@ class ApiServerClient:
         finally:
             self._counter.count(request.verb, str(answered[0]) if answered else "none")
 
-    def _read_events(self, response: urllib3.BaseHTTPResponse, request: Request) -> Iterator[JsonObject]:
+    def _read_events(self, stream: Stream, request: Request) -> Iterator[JsonObject]:
         rest = b""
         with translate_errors(self.server):
             # What there is at once, even when it is less than was asked for: an event must not wait for the next.
-            while chunk := response.read1(_CHUNK_BYTES):
+            while chunk := stream.read_some():
                 *lines, rest = (rest + chunk).split(b"\n")
                 if len(rest) > _LINE_LIMIT_BYTES:
                     raise _no_object(request)
@@ -179,21 +152,22 @@ class ApiServerClient:
                         yield _decode_event(line, request)
 
 
-def _make_pools(credentials: Credentials) -> urllib3.PoolManager:
-    options: dict[str, Any] = {
-        "maxsize": _POOL_SIZE,
-        "socket_options": credentials.socket_options,
-    }
-    if credentials.tls is not None:
-        options["ssl_context"] = credentials.tls
-        options["server_hostname"] = credentials.server_name
+def _make_wire(credentials: Credentials, *, connect_timeout_seconds: float, read_timeout_seconds: float) -> Wire:
     if credentials.proxy is None:
-        return urllib3.PoolManager(**options)
-    if credentials.proxy.startswith("socks"):
-        from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 - needs PySocks, which few have
+        return DirectWire(
+            credentials,
+            Lifelines(),
+            connect_timeout_seconds=connect_timeout_seconds,
+            read_timeout_seconds=read_timeout_seconds,
+        )
+    from hostk8s_agent.cluster.proxied_wire import ProxiedWire  # noqa: PLC0415 - few have a proxy before a cluster
 
-        return SOCKSProxyManager(credentials.proxy, **options)
-    return urllib3.ProxyManager(credentials.proxy, **options)
+    return ProxiedWire(
+        credentials,
+        Lifelines(),
+        connect_timeout_seconds=connect_timeout_seconds,
+        read_timeout_seconds=read_timeout_seconds,
+    )
 
 
 def _decode_event(line: bytes, request: Request) -> JsonObject:

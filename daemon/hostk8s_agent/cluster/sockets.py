@@ -10,13 +10,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import TYPE_CHECKING
-
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
-
-if TYPE_CHECKING:
-    from urllib3.connectionpool import HTTPConnectionPool
 
 
 class Lifelines:
@@ -55,31 +48,3 @@ class Lifelines:
     def is_cut(self) -> bool:
         """Whether `cut` was called."""
         return self._is_cut
-
-
-def tie_connections(pool: HTTPConnectionPool, lifelines: Lifelines) -> None:
-    """Make all connections that `pool` opens from now on ones that `lifelines` can cut."""
-    base = HTTPSConnection if pool.scheme == "https" else HTTPConnection
-    # Each pool has a class of its own, because urllib3 builds connections itself and passes nothing through.
-    pool.ConnectionCls = type("TiedConnection", (_TiedConnection, base), {"lifelines": lifelines})
-
-
-class _TiedConnection:
-    """What is added to urllib3's connections. `_new_conn` is their hook for making the TCP connection."""
-
-    lifelines: Lifelines
-    _lifeline: socket.socket | None = None
-
-    def _new_conn(self) -> socket.socket:
-        connected: socket.socket = super()._new_conn()  # type: ignore[misc]
-        self._lifeline = self.lifelines.tie(connected)
-        if self._lifeline is None:
-            connected.close()
-            raise NewConnectionError(self, "the client was closed")  # type: ignore[arg-type]
-        return connected
-
-    def close(self) -> None:
-        lifeline, self._lifeline = self._lifeline, None
-        if lifeline is not None:
-            self.lifelines.untie(lifeline)
-        super().close()  # type: ignore[misc]
