@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTBED := infra/testbed/testbed
+# Most tests wait for daemons: two workers, each with a testbed of its own, halve the time (tests/conftest.py).
+WORKERS ?= 2
+IN_WORKERS := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help
 help: ## Show the targets
@@ -16,11 +19,11 @@ run: $(VENV)/runtime demo ## Run the agent on a demo workspace in demo/ with wha
 
 .PHONY: test
 test: $(VENV)/development testbed-install lint ## Install all that the tests need, then lint, types, layers and all tests on the real components
-	@$(BIN)/pytest --cov --cov-report=term
+	@$(BIN)/pytest $(IN_WORKERS) --cov --cov-report=term
 
 .PHONY: test-unit
 test-unit: $(VENV)/development lint ## The quick subset that needs no Docker and no cluster
-	@$(BIN)/pytest -m "not engine and not cluster and not node and not tools" --cov --cov-report=term
+	@$(BIN)/pytest -m "not engine and not cluster and not node and not tools" $(IN_WORKERS) --cov --cov-report=term
 
 .PHONY: lint
 lint: $(VENV)/development ## Style, types and layers

@@ -26,10 +26,13 @@ DEADLINE_SECONDS = 30.0
 # Whoever runs the tests in the background has SIGINT ignored, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Their tests run processes, sockets and the kernel's file events, and are marked for no component.
-_REAL_ROOMS = frozenset({"e2e", "watch", "faults", "control", "service"})
+_REAL_ROOMS = frozenset({"e2e", "watch", "faults"})
 # As it was before any test changed it: the testbed keeps its state where the person who started it has it.
 _ENVIRONMENT = dict(os.environ)
-
+# `gw0` or `gw1` in a worker of `pytest -n 2`, empty in an ordinary run.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+# What takes longest is begun first: each worker takes the next group when it has done one.
+_SLOW_ROOMS = ("faults", "e2e", "testbed", "volume", "snapshot", "cluster", "watch", "control", "cli")
 
 # A row that is tried many times may take long; short ones keep the limit of pyproject.toml.
 THOROUGH_SECONDS = 4 * 3600
@@ -57,10 +60,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     else:
         for item in filter(_is_on_real_parts, items):
             item.add_marker(pytest.mark.flaky(reruns=1))
+    if _WORKER:
+        items.sort(key=_rank_group)
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(_name_group(item)))
     chosen = [item for item in items if _is_wanted(find_fault(item), wanted, length)]
     if len(chosen) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
+
+
+def _name_group(item: pytest.Item) -> str:
+    """The tests of one name run in one worker, one after the other: a file's, and those that share what is dear."""
+    fixtures = getattr(item, "fixturenames", ())
+    return next((name for name in ("private_testbed", "node", "machine") if name in fixtures), str(item.path))
+
+
+def _rank_group(item: pytest.Item) -> tuple[int, int]:
+    is_a_file = _name_group(item) == str(item.path)
+    room = item.path.relative_to(ROOT / "tests").parts[0]
+    return int(is_a_file), _SLOW_ROOMS.index(room) if room in _SLOW_ROOMS else len(_SLOW_ROOMS)
 
 
 def _is_wanted(fault: Fault | None, wanted: Sequence[str], length: Length) -> bool:
@@ -113,7 +132,7 @@ class Testbed:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._started: list[str] = []
-        self._environment = _ENVIRONMENT if environment is None else environment
+        self._environment = _give_each_worker_its_own(_ENVIRONMENT) if environment is None else environment
 
     def run(self, *arguments: str) -> str:
         """Run a verb and return what it printed; an error is the test's failure, in the testbed's words."""
@@ -142,6 +161,15 @@ class Testbed:
         if part == "control-plane":
             return any(one["instance"] == "default" and one["status"] == "ready" for one in status["control_planes"])
         return bool(status[part] and status[part]["status"] == "ready")
+
+
+def _give_each_worker_its_own(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment of the testbed's command: the second worker of `pytest -n 2` has a testbed of its own."""
+    if _WORKER in {"", "gw0"}:
+        return environment
+    home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    state = environment.get("HOSTK8S_TESTBED_STATE") or f"{home}/hostk8s-testbed"
+    return {**environment, "HOSTK8S_TESTBED_STATE": f"{state}-{_WORKER}"}
 
 
 @pytest.fixture(scope="session")

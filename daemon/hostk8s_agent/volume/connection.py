@@ -202,6 +202,9 @@ class VolumeConnection:
             self._nodes = None
             self._publish_failure(error)
             link.abandon()
+            if isinstance(error, EngineChangedError):
+                # A connection made anew would be one to the wrong engine.
+                self._wait_for_stop()
         except BaseException:
             link.abandon()
             raise
