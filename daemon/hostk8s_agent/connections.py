@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.desired import ObjectKey
     from hostk8s_agent.plan.mounting import MountFinding
-    from hostk8s_agent.plan.observed import ObservedObject
+    from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.status.board import Event
     from hostk8s_agent.volume.access import VolumeAccess
@@ -182,6 +182,11 @@ class Connections:
     def volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
         """Return the PersistentVolumes that lead to a path of the volume. Raises a `ClusterError` when unknown."""
         return () if self._has_no_cluster() else self._cluster.observe_volumes_at(path)
+
+    def pods_at(self, path: str) -> tuple[ObservedPod, ...]:
+        """Return the pods that mount a path of the volume past any claim and are not over. Raises a `ClusterError`."""
+        pods = () if self._has_no_cluster() else self._cluster.observe_pods()
+        return tuple(pod for pod in pods if pod.mounts(path) and not pod.is_over)
 
     def mount(self) -> MountFinding:
         """Return what is known of the nodes' mounts."""

@@ -52,7 +52,6 @@ CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 5.0
 SELDOM_SECONDS = 600.0
 RECOVERY_SECONDS = 5.0
-WATCH_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 
 # The agent's own requests wait for each other; a person's command says after a while who is at work.
@@ -247,16 +246,15 @@ class AgentSnapshots(SnapshotAnswers):
             self._board.record_event("snapshot.suspect", words, snapshot.stack, is_warning=True)
 
     def _recover(self) -> None:
-        is_recovered = is_awake = False
-        while not self._stopping.is_set():
+        """Wake what was left at rest and end restores that were interrupted: by a crash, or by an engine that went."""
+        while True:
             with suppress(AgentError):
-                is_awake = False
-                is_awake = self._quiescer.wake_leftovers()
-                if not is_recovered:
-                    self.service.recover()
-                    is_recovered = True
-            # For good: what could not be woken at the end of a rest is woken when its node can be reached again.
-            self._stopping.wait(WATCH_SECONDS if is_recovered and is_awake else RECOVERY_SECONDS)
+                self._quiescer.wake_leftovers()
+                # Not behind a restore that is under way: its journal is there as well.
+                self.service.recover(lock_wait_seconds=0)
+            # For good: what could not be done now is done when the node, or the volume, can be reached again.
+            if self._stopping.wait(RECOVERY_SECONDS):
+                return
 
 
 @contextmanager

@@ -21,10 +21,11 @@ def manifest(name: str, claim: str, namespace: str = "default") -> dict[str, Any
             "volumes": [
                 {"name": "data", "persistentVolumeClaim": {"claimName": claim}},
                 {"name": "scratch", "emptyDir": {}},
+                {"name": "host", "hostPath": {"path": "/mnt/pv/web"}},
             ],
             "containers": [
                 {"name": "db", "image": "none", "volumeMounts": [{"name": "data", "mountPath": "/data"}]},
-                {"name": "side", "image": "none", "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}]},
+                {"name": "side", "image": "none", "volumeMounts": [{"name": "host", "mountPath": "/tmp"}]},
             ],
         },
     }
@@ -37,6 +38,7 @@ def test_pods_are_told_with_their_claims(connected: Any, person: Any) -> None:
     person.apply(pod)
     try:
         found = {one.name: one for one in connected.connection.observe_pods("default")}[pod["metadata"]["name"]]
+        assert found.name in [one.name for one in connected.connection.observe_pods()]
     finally:
         person.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
     assert (found.namespace, found.phase, found.claims) == ("default", "Pending", (f"{person.prefix}-claim",))
@@ -71,9 +73,10 @@ def test_a_running_pod_is_read_whole() -> None:
         (
             ObservedContainer("init", "containerd://1", is_running=False, claims=("claim",), is_over=True),
             ObservedContainer("db", "containerd://2", is_running=True, claims=("claim",)),
-            ObservedContainer("side", "", is_running=False, claims=()),
+            ObservedContainer("side", "", is_running=False, claims=(), host_paths=("/mnt/pv/web",)),
         ),
         {"a": "b"},
+        ("/mnt/pv/web",),
     )
 
 

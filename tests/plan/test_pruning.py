@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hostk8s_agent.plan.actions import DeleteObject, Plan
 from hostk8s_agent.plan.desired import ObjectKey
-from hostk8s_agent.plan.observed import FieldManager, ObservedObject
-from hostk8s_agent.plan.pruning import Leftover, Surroundings, Verdict, judge_leftover, plan_pruning
+from hostk8s_agent.plan.observed import FieldManager, ObservedObject, ObservedPod
+from hostk8s_agent.plan.pruning import (
+    Leftover,
+    Surroundings,
+    Verdict,
+    find_pods_using,
+    judge_leftover,
+    plan_pruning,
+)
 
 KEY = ObjectKey("PersistentVolume", "hostk8s-a-b-pv")
 CLASS = ObjectKey("StorageClass", "fast")
@@ -147,3 +155,18 @@ def test_what_a_person_has_confirmed_goes_and_the_rest_does_not() -> None:
     assert plan.brake is not None
     everything = plan_pruning(free, {one.leftover.key for one in free}, {one.leftover.key for one in free}, total=8)
     assert (len(everything.deletions), everything.brake) == (8, None)
+
+
+def test_pods_use_a_volume_by_its_claim_or_by_its_path() -> None:
+    """A claim counts in its own namespace alone; a pod that is over uses nothing."""
+    found = ObservedObject(KEY, {"spec": {"hostPath": {"path": "/mnt/pv/a/b"}}}, "1", "7", claim="shop/db")
+    pods = [
+        ObservedPod("shop", "by-claim", "", "node", "Running", ("db",), ()),
+        ObservedPod("other", "same-name", "", "node", "Running", ("db",), ()),
+        ObservedPod("other", "by-path", "", "", "Pending", (), (), host_paths=("/mnt/pv/a",)),
+        ObservedPod("shop", "over", "", "node", "Succeeded", ("db",), (), host_paths=("/mnt/pv/a/b",)),
+    ]
+    assert find_pods_using(found, pods) == ("Pod/by-claim in shop", "Pod/by-path in other")
+    assert find_pods_using(replace(found, claim=""), pods) == ("Pod/by-path in other",)
+    assert find_pods_using(replace(found, claim="", manifest={"spec": 7}), pods) == ()
+    assert find_pods_using(replace(found, claim="", manifest={"spec": {"hostPath": 7}}), pods) == ()

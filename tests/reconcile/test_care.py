@@ -10,7 +10,7 @@ import pytest
 from hostk8s_agent.cluster.errors import ClusterUnreachableError
 from hostk8s_agent.errors import AgentError, ClusterError, VolumeError
 from hostk8s_agent.plan.desired import ObjectKey
-from hostk8s_agent.plan.observed import ObservedObject
+from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
 from hostk8s_agent.reconcile.care import CareSources, VolumeCare
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.inventory import Inventory
@@ -41,6 +41,7 @@ class Backends:
     def __init__(self, folder: Path) -> None:
         self.access = HostDirectoryAccess(folder)
         self.leading: tuple[ObservedObject, ...] = ()
+        self.pods: tuple[ObservedPod, ...] = ()
         self.failure: ClusterError | None = None
         self.ledger = HolderLedger(describe_me("me", folder, "mine"), may_write=True)
 
@@ -52,6 +53,9 @@ class Backends:
         if self.failure is not None:
             raise self.failure
         return self.leading
+
+    def pods_at(self, path: str) -> tuple[ObservedPod, ...]:
+        return tuple(pod for pod in self.pods if pod.mounts(path))
 
     def accept_volume_loss(self) -> bool:
         return False
@@ -177,6 +181,25 @@ def test_a_path_that_a_volume_leads_to_is_refused(ground: Ground, phase: str) ->
     assert refused.value.code == "PathInUse"
     assert ground.care.orphans()[0].kept_because
     assert (ground.root / "old/data/file").exists()
+
+
+@pytest.mark.parametrize("mounted", ["/mnt/pv/old/data", "/mnt/pv/old/data//inner/", "/mnt/pv/old", "/mnt/pv"])
+def test_a_path_that_a_pod_mounts_past_any_claim_is_refused(ground: Ground, mounted: str) -> None:
+    """A `hostPath` volume needs no PersistentVolume: its pod writes there all the same."""
+    pod = ObservedPod("shop", "db", "u", "node", "Running", (), (), host_paths=(mounted,))
+    ground.backends.pods = (pod,)
+    with pytest.raises(AgentError, match="Pod/db in shop mounts it") as refused:
+        ground.care.purge("/mnt/pv/old/data")
+    assert refused.value.code == "PathInUse"
+    assert (ground.root / "old/data/file").exists()
+
+
+@pytest.mark.parametrize("mounted", ["/", "/mnt", "/mnt/pv/old/data2", "/mnt/pv/other", "/var/lib"])
+def test_a_pod_that_mounts_something_else_is_in_nobodys_way(ground: Ground, mounted: str) -> None:
+    """Not even one that looks after the whole node."""
+    ground.backends.pods = (ObservedPod("shop", "db", "u", "node", "Running", (), (), host_paths=(mounted,)),)
+    assert ground.care.orphans()[0].kept_because == ""
+    ground.care.purge("/mnt/pv/old/data")
 
 
 def test_unknown_is_never_unused(ground: Ground) -> None:

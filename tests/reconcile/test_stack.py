@@ -127,8 +127,8 @@ class FakeCluster:
         assert keys is not None
         return ()
 
-    def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
-        assert namespace
+    def observe_pods(self, namespace: str = "") -> tuple[ObservedPod, ...]:
+        assert not namespace
         return ()
 
     def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:

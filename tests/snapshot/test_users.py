@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -31,8 +31,8 @@ class FakeCluster:
     def observe_claims(self, _keys: object) -> tuple[ObservedClaim, ...]:
         return (ObservedClaim("shop", "claim", "Bound", "hostk8s-web-one-pv", "web"),)
 
-    def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
-        return self.pods if namespace == "shop" else ()
+    def observe_pods(self) -> tuple[ObservedPod, ...]:
+        return self.pods
 
 
 def pod(container: ObservedContainer, *, node: str = "node", phase: str = "Running") -> ObservedPod:
@@ -57,6 +57,17 @@ def test_a_container_that_may_run_by_now_is_no_proof_that_nobody_writes(phase: s
     assert use.is_starting
     with pytest.raises(RestError, match="shop/db is starting"):
         require_started([use])
+
+
+def test_a_container_that_mounts_the_directory_itself_is_a_user() -> None:
+    """In whatever namespace: a `hostPath` volume needs no claim. A claim of the same name elsewhere is another one."""
+    container = ObservedContainer(
+        "db", "containerd://1", is_running=True, claims=("claim",), host_paths=("/mnt/pv/one/",)
+    )
+    elsewhere = replace(pod(container), namespace="elsewhere")
+    assert [use.name for use in users_of(elsewhere)] == ["elsewhere/db"]
+    other = replace(container, host_paths=("/mnt/pv/other",))
+    assert users_of(replace(elsewhere, containers=(other,))) == ()
 
 
 def test_what_cannot_write_is_no_user() -> None:

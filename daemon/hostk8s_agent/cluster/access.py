@@ -32,8 +32,8 @@ class ClusterAccess(Protocol):
     def observe_claims_of_class(self, storage_class: str) -> tuple[ObservedClaim, ...]:
         """Return the claims that name a StorageClass, sorted. Raises `ClusterError` as `observe_objects`."""
 
-    def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
-        """Ask for the pods of a namespace, sorted by name. One request; raises the `ClusterError` of its failure."""
+    def observe_pods(self, namespace: str = "") -> tuple[ObservedPod, ...]:
+        """Ask for the pods of a namespace (empty: of all), sorted. One request; raises the `ClusterError` of it."""
 
     def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
         """Return the PersistentVolumes that name the StorageClass, sorted, whoever made them. Raises as above."""

@@ -135,8 +135,8 @@ class ClusterConnection(ClaimsInMirror):
         """Return a client of the cluster that is connected now. Raises `ClusterUnavailableError`."""
         return self._require_session().client
 
-    def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
-        """Ask the server for the pods of a namespace. Raises a `ClusterError`."""
+    def observe_pods(self, namespace: str = "") -> tuple[ObservedPod, ...]:
+        """Ask the server for the pods of a namespace, empty for all. Raises a `ClusterError`."""
         return list_pods(self._require_session().client, namespace)
 
     def observe_volumes_at(self, path: str) -> tuple[ObservedObject, ...]:

@@ -83,7 +83,7 @@ class ManifestFiles:
         del keys
         return ()
 
-    def observe_pods(self, namespace: str) -> tuple[ObservedPod, ...]:
+    def observe_pods(self, namespace: str = "") -> tuple[ObservedPod, ...]:
         """Return no pods: files have none."""
         del namespace
         return ()

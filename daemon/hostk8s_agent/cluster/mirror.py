@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from hostk8s_agent.cluster.objects import class_of, mapping, order_of, text
+from hostk8s_agent.contract.paths import overlap
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject
 
@@ -230,11 +231,9 @@ class Mirror:
 
 
 def _leads_to(volume: ObservedObject, path: str) -> bool:
-    leads = text(mapping(mapping(volume.manifest.get("spec")).get("hostPath")).get("path"))
-    if not leads:
-        return False
-    clean = leads.rstrip("/")
-    return clean == path or clean.startswith(f"{path}/") or path.startswith(f"{clean}/")
+    spec = mapping(volume.manifest.get("spec"))
+    paths = (text(mapping(spec.get(source)).get("path")) for source in ("hostPath", "local"))
+    return any(overlap(one, path) for one in paths if one)
 
 
 def _is_same(one: ObservedObject, other: ObservedObject) -> bool:

@@ -62,6 +62,20 @@ def is_inside(path: str, other: str) -> bool:
     return path.startswith(f"{other}/")
 
 
+def is_at_or_in(path: str, other: str) -> bool:
+    """Say whether an absolute path is another one, or lies in it. Neither has to be clean, but for `..`."""
+    return _with_one_slash(path).startswith(_with_one_slash(other))
+
+
+def overlap(one: str, other: str) -> bool:
+    """Say whether two absolute paths are the same, or one lies in the other. As `is_at_or_in` for either."""
+    return is_at_or_in(one, other) or is_at_or_in(other, one)
+
+
+def _with_one_slash(path: str) -> str:
+    return "/".join(["", *(part for part in path.split("/") if part not in ("", ".")), ""])
+
+
 def _require_clean(text: str, components: list[str]) -> None:
     for component in components:
         # Three dots and more are names to Linux, and a slip of the pen to anyone else.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from hostk8s_agent.contract.paths import VOLUME_ROOT, is_at_or_in, overlap
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.desired import Manifest, ObjectKey
@@ -72,8 +74,8 @@ class ObservedContainer:
     """One container of a pod.
 
     `container_id` is as the kubelet tells it (`containerd://...`), empty while it has none; `claims` are the names of
-    the claims that it mounts, sorted. The kubelet tells a start up to seconds later: one that is neither running nor
-    over may run.
+    the claims that it mounts, `host_paths` the node's paths that it mounts past any claim, both sorted. The kubelet
+    tells a start up to seconds later: one that is neither running nor over may run.
     """
 
     name: str
@@ -81,6 +83,11 @@ class ObservedContainer:
     is_running: bool
     claims: tuple[str, ...]
     is_over: bool = False
+    host_paths: tuple[str, ...] = ()
+
+    def mounts(self, path: str) -> bool:
+        """Whether it mounts a path of the volume itself, something in it, or around it."""
+        return leads_to(self.host_paths, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +95,8 @@ class ObservedPod:
     """One pod as the API server has it at an instant; nobody mirrors pods.
 
     `phase` is Pending, Running, Succeeded, Failed or Unknown; `claims` are the names of all claims that the pod has as
-    volumes, sorted, whether a container mounts them or not; `node` is empty until it is scheduled; `annotations` are
-    those whose values are text.
+    volumes, sorted, whether a container mounts them or not, and so `host_paths` the node's paths (`hostPath`); `node`
+    is empty until it is scheduled; `annotations` are those whose values are text.
     """
 
     namespace: str
@@ -100,6 +107,16 @@ class ObservedPod:
     claims: tuple[str, ...]
     containers: tuple[ObservedContainer, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
+    host_paths: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The pod as people are told it."""
+        return f"Pod/{self.name} in {self.namespace}"
+
+    def mounts(self, path: str) -> bool:
+        """Whether it has a path of the volume itself as a volume, something in it, or around it."""
+        return leads_to(self.host_paths, path)
 
     @property
     def is_over(self) -> bool:
@@ -140,3 +157,11 @@ class ObservedState:
 
     directories: Mapping[str, ObservedDirectory] | Problem
     objects: Mapping[ObjectKey, ObservedObject] | Problem
+
+
+def leads_to(host_paths: Iterable[str], path: str) -> bool:
+    """Say whether one of a node's paths leads to a path of the volume, into it, or around it within the volume.
+
+    What has the whole node as a volume (`/`) looks after the node: it would count as a user of everything for good.
+    """
+    return any(is_at_or_in(one, VOLUME_ROOT) and overlap(one, path) for one in host_paths)

@@ -15,10 +15,10 @@ from hostk8s_agent.plan.ownership import find_named_workspace, is_applied_by_us,
 from hostk8s_agent.plan.wording import resource_of, subject_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from hostk8s_agent.plan.desired import ObjectKey
-    from hostk8s_agent.plan.observed import ObservedObject
+    from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
 
 ANNOTATION_PRUNE = "hostk8s.io/prune"
 """On an object, with the value `disabled`: the agent does not delete it, whatever the contracts say."""
@@ -125,6 +125,23 @@ def is_held_by_claim(found: ObservedObject) -> bool:
     """Whether a claim holds the volume, or is being bound to it at this moment."""
     # The controller writes the claim's UID before it sets the phase; a Released volume keeps that of a claim gone.
     return found.phase == "Bound" or (bool(found.claim_uid) and found.phase != "Released")
+
+
+def find_pods_using(found: ObservedObject, pods: Iterable[ObservedPod]) -> tuple[str, ...]:
+    """Name the pods that use a PersistentVolume: by the claim that it has or had, or by its path itself."""
+    namespace, _, claim = found.claim.partition("/")
+    spec = found.manifest.get("spec")
+    host_path = spec.get("hostPath") if isinstance(spec, Mapping) else None
+    path = host_path.get("path") if isinstance(host_path, Mapping) else None
+    return tuple(
+        pod.full_name
+        for pod in pods
+        if not pod.is_over
+        and (
+            (bool(claim) and pod.namespace == namespace and claim in pod.claims)
+            or (isinstance(path, str) and pod.mounts(path))
+        )
+    )
 
 
 def explain_users(key: ObjectKey, users: Collection[str]) -> Problem:

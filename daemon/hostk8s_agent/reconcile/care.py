@@ -25,7 +25,7 @@ from hostk8s_agent.volume.trash import Trash, TrashItem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from hostk8s_agent.plan.observed import ObservedObject
+    from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
     from hostk8s_agent.reconcile.contracts import ContractBook
     from hostk8s_agent.reconcile.inventory import Inventory
     from hostk8s_agent.status.orphans import SecureDirectory
@@ -50,6 +50,9 @@ class VolumeSource(Protocol):
 
     def volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
         """Return the PersistentVolumes that lead to a path, into it or around it. Raises a `ClusterError`."""
+
+    def pods_at(self, path: str) -> tuple[ObservedPod, ...]:
+        """Return the pods that mount a path of the volume past any claim. Raises a `ClusterError`."""
 
     def accept_volume_loss(self) -> bool:
         """Begin anew in place of a lost volume; return whether there was a loss."""
@@ -242,13 +245,16 @@ class VolumeCare:
             return f"the workspace {holder.workspace} holds it in this volume"
         try:
             leading = self._sources.backends.volumes_at(path)
+            pods = () if leading else self._sources.backends.pods_at(path)
         except ClusterError as error:
-            return f"it is not known whether a PersistentVolume leads there ({error.message})"
+            return f"it is not known whether a PersistentVolume leads there, or a pod uses it ({error.message})"
         if leading:
             used = leading[0]
             state = f"is {used.phase}" if used.phase else "is there"
             held = f" by {used.claim}" if used.claim else ""
             return f"PersistentVolume/{used.key.name} leads there and {state}{held}"
+        if pods:
+            return f"{pods[0].full_name} mounts it (hostPath)"
         return ""
 
     def _describe(self, entry: InventoryEntry, size: TreeSize | VolumeError) -> Orphan:

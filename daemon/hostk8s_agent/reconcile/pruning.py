@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import structlog
 
 from hostk8s_agent.errors import ClusterError
 from hostk8s_agent.pacing import Backoff
-from hostk8s_agent.plan.pruning import PrunePlan, Verdict, explain_users, plan_pruning
+from hostk8s_agent.plan.pruning import PrunePlan, Verdict, explain_users, find_pods_using, plan_pruning
 from hostk8s_agent.plan.wording import subject_of
 from hostk8s_agent.reconcile.holding import GIT_AT_WORK, find_doubt, folder_identity
 from hostk8s_agent.reconcile.pruning_terms import PRUNE_OFF, PrunePreview, PruneState
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.actions import DeleteObject
     from hostk8s_agent.plan.desired import ObjectKey
-    from hostk8s_agent.plan.observed import ObservedObject
+    from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
     from hostk8s_agent.reconcile.leftovers import Leftovers
     from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneOptions, PruneReports
     from hostk8s_agent.workspace import Workspace
@@ -237,6 +238,8 @@ class Pruning:
         held: dict[ObjectKey, Problem] = {}
         access = self._grounds.cluster()
         leaving: set[ObjectKey] = set()
+        # Asked once in a pass, and not at all where no volume goes.
+        list_pods = cache(access.observe_pods)
         for action in deletions:
             if action.key in self._deleted and self._deleted[action.key] == action.uid:
                 leaving.add(action.key)
@@ -248,7 +251,7 @@ class Pruning:
                     held[action.key] = hold
                     continue
             try:
-                users = self._find_users(access, verdict, leaving)
+                users = self._find_users(access, verdict, leaving, list_pods)
                 if users:
                     held[action.key] = explain_users(action.key, users)
                     continue
@@ -264,14 +267,17 @@ class Pruning:
             self._reports.on_event(PRUNED, f"{subject_of(action.key)} was pruned: {action.reason}", action.stack)
         return held
 
-    def _find_users(self, access: ClusterAccess, verdict: Verdict, leaving: set[ObjectKey]) -> tuple[str, ...]:
-        """Ask who uses an object that is about to go: volumes of a class, pods of the claim that a volume had."""
-        found = verdict.found
-        if found is None or not found.claim:
+    def _find_users(
+        self,
+        access: ClusterAccess,
+        verdict: Verdict,
+        leaving: set[ObjectKey],
+        list_pods: Callable[[], Sequence[ObservedPod]],
+    ) -> tuple[str, ...]:
+        """Ask who uses an object that is about to go: volumes of a class; pods of a volume's claim, or of its path."""
+        if verdict.found is None or verdict.leftover.key.kind != "PersistentVolume":
             return self._leftovers.find_users(verdict.leftover, access, leaving)
-        namespace, _, claim = found.claim.partition("/")
-        pods = access.observe_pods(namespace)
-        return tuple(f"Pod/{pod.name} in {namespace}" for pod in pods if claim in pod.claims and not pod.is_over)
+        return find_pods_using(verdict.found, list_pods())
 
     def _publish(self, state: PruneState, judged: Sequence[tuple[Verdict, float]]) -> None:
         before, self._state = self._state, state

@@ -12,7 +12,7 @@ class PathWantedError(VolumeError):
 
 
 class PathInUseError(VolumeError):
-    """A PersistentVolume leads to the directory, or it is not known whether one does."""
+    """A PersistentVolume leads to the directory, or a pod mounts it; or it is not known whether one does."""
 
     code = "PathInUse"
 

@@ -201,20 +201,20 @@ class SnapshotService:
             log.info(RESTORED, stack=plan.target, snapshot=plan.snapshot.id, safety=safety.id if safety else "")
             return RestoreOutcome(plan, safety)
 
-    def recover(self) -> None:
-        """Finish what a crash has interrupted: at each start, and before each restore."""
-        if not self.repository.require_known():
+    def recover(self, *, lock_wait_seconds: float | None = None) -> None:
+        """Finish what was interrupted: at each start, when the volume can be reached again, and before each restore."""
+        if not self.repository.require_known() or not RestoreJournals(self.repository).has_any():
             return
-        with self._held("finish an interrupted restore"):
-            if RestoreJournals(self.repository).has_any():
-                for words in Restorer(self._surroundings.volume(), self.repository).recover():
-                    log.warning(RECOVERED, outcome=words)
+        with self._held("finish an interrupted restore", lock_wait_seconds):
+            for words in Restorer(self._surroundings.volume(), self.repository).recover():
+                log.warning(RECOVERED, outcome=words)
 
     # Parts
 
-    def _held(self, purpose: str) -> AbstractContextManager[None]:
+    def _held(self, purpose: str, wait_seconds: float | None = None) -> AbstractContextManager[None]:
         make_folder(self.repository.folder)
-        return self.repository.lock.held(purpose, wait_seconds=self._surroundings.lock_wait_seconds)
+        seconds = self._surroundings.lock_wait_seconds if wait_seconds is None else wait_seconds
+        return self.repository.lock.held(purpose, wait_seconds=seconds)
 
     def _suspect_shrinkage(self, snapshot: SnapshotManifest, former: Sequence[SnapshotManifest]) -> SnapshotManifest:
         """Hold a snapshot for suspect that is far smaller than the good one before it."""

@@ -47,21 +47,25 @@ class PodUse:
 def find_users(cluster: ClusterAccess, stack: str, directories: Sequence[Directory]) -> tuple[PodUse, ...]:
     """Return the pods that use one of the directories now, sorted by name. Raises the `ClusterError` of a failure.
 
-    A pod that mounts the path itself (`hostPath`), past its PersistentVolume, is not found.
+    Those too that mount a directory itself (`hostPath`), past any PersistentVolume.
     """
     keys = [ObjectKey("PersistentVolume", persistent_volume_name(stack, one.name)) for one in directories]
     claims: dict[str, set[str]] = {}
     for claim in cluster.observe_claims(keys):
         claims.setdefault(claim.namespace, set()).add(claim.name)
     found = []
-    for namespace, names in sorted(claims.items()):
-        for pod in cluster.observe_pods(namespace):
-            mounting = [one for one in pod.containers if not names.isdisjoint(one.claims)]
-            using = tuple(one for one in mounting if one.is_running)
-            may_run = bool(pod.node) and not pod.is_over
-            is_starting = may_run and any(not (one.is_running or one.is_over) for one in mounting)
-            if using or is_starting:
-                found.append(PodUse(pod, using, is_starting))
+    for pod in cluster.observe_pods():
+        names = claims.get(pod.namespace, set())
+        mounting = [
+            one
+            for one in pod.containers
+            if not names.isdisjoint(one.claims) or any(one.mounts(directory.path) for directory in directories)
+        ]
+        using = tuple(one for one in mounting if one.is_running)
+        may_run = bool(pod.node) and not pod.is_over
+        is_starting = may_run and any(not (one.is_running or one.is_over) for one in mounting)
+        if using or is_starting:
+            found.append(PodUse(pod, using, is_starting))
     return tuple(found)
 
 
