@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from docker.errors import APIError
-from tests.volume.conftest import BUSYBOX_IMAGE, Connect, Observed, OwnVolume
+from tests.volume.conftest import BUSYBOX_IMAGE, QUICK, Connect, Observed, OwnVolume
 
 from hostk8s_agent.volume.connection import VolumeConnection
 from hostk8s_agent.volume.engine import Engine
@@ -18,7 +18,7 @@ from hostk8s_agent.volume.errors import VolumeLostError
 from hostk8s_agent.volume.helper_life import HelperPlace, remove_helpers
 from hostk8s_agent.volume.recognising import RememberedVolume, parse_remembered
 from hostk8s_agent.volume.reference import VolumeReference, find_reference, reference_name, remove_reference
-from hostk8s_agent.volume.state import ForcedAccess, VolumeOptions
+from hostk8s_agent.volume.state import ForcedAccess, Pace, VolumeOptions
 
 pytestmark = pytest.mark.engine
 
@@ -39,9 +39,9 @@ class Ground:
         """The volume's name."""
         return self.options.volume_name
 
-    def open(self, state: str = "Connected", **changes: Any) -> Observed:
+    def open(self, state: str = "Connected", pace: Pace = QUICK, **changes: Any) -> Observed:
         """Start a connection with changed options, and wait until it is in the state."""
-        observed = self.connect(replace(self.options, **changes), DOCKER_HOST=self.docker.endpoint.url)
+        observed = self.connect(replace(self.options, **changes), pace=pace, DOCKER_HOST=self.docker.endpoint.url)
         self.wait_until(observed.reaches(state))
         return observed
 
@@ -117,6 +117,33 @@ def test_a_loss_is_noticed_across_a_restart(ground: Ground, *, comes_back: bool)
     second = ground.open("VolumeLost", remembered=parse_remembered(text, ground.volume))
     require_lost(second.connection)
     assert (ground.docker.find_volume(ground.volume) is not None) is comes_back
+
+
+NEVER = Pace(check_seconds=3600.0, look_seconds=0.05)
+
+
+@pytest.mark.parametrize("forced", ["direct", "helper-container"])
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_the_engine_tells_of_a_loss_before_any_check(ground: Ground, *, forced: ForcedAccess, comes_back: bool) -> None:
+    """Also of a volume that a person made, and made again in the same second: only that event tells."""
+    ground.docker.client.create_volume(ground.volume)
+    observed = ground.open(pace=NEVER, forced_access=forced)
+    ground.lose()
+    if comes_back:
+        ground.docker.client.create_volume(ground.volume)
+    ground.wait_until(observed.reaches("VolumeLost"))
+    require_lost(observed.connection)
+
+
+def test_what_keeps_the_volume_is_made_again_before_any_check(ground: Ground, tool_cluster: str) -> None:
+    """As often as it goes; what happens to other containers and volumes is nobody's business."""
+    docker, volume = ground.docker, ground.volume
+    ground.open(pace=NEVER, keeps_volume=True, cluster_name=tool_cluster)
+    docker.client.create_volume(f"{volume}-other")
+    docker.client.remove_volume(f"{volume}-other")
+    for _ in range(2):
+        docker.client.remove_container(reference_name(volume), force=True)
+        ground.wait_until(lambda: is_running(docker, volume))
 
 
 def test_a_volume_that_comes_back_with_its_data_ends_the_loss(ground: Ground, tmp_path: Path) -> None:

@@ -174,9 +174,7 @@ class VolumeConnection:
 
     def _find_endpoint(self) -> DockerEndpoint | None:
         # Resolved once: a Docker context that is switched later must not move the agent to another engine.
-        if self._pinned is not None:
-            return self._pinned
-        return find_endpoint(self._sources, lambda one: ask_runs_node(one, self._options.cluster_name))
+        return self._pinned or find_endpoint(self._sources, lambda one: ask_runs_node(one, self._options.cluster_name))
 
     def _connect(self, endpoint: DockerEndpoint) -> DockerLink:
         self._endpoint = endpoint
@@ -194,12 +192,12 @@ class VolumeConnection:
         try:
             self._publish("Connected", link.access, identity=link.identity)
             while not self._is_stopping:
-                self._wait(link.tripwire, self._pace.check_seconds)
+                link.wait_for_news(self._wait, self._pace.check_seconds)
                 if not self._is_stopping:
                     checks += 1
                     link.check(identifies=checks % self._pace.identify_every == 0)
         except VolumeError as error:
-            self._nodes = None
+            self._nodes, self._remembered = None, link.remembered
             self._publish_failure(error)
             link.abandon()
             if isinstance(error, EngineChangedError):
@@ -297,7 +295,8 @@ class VolumeConnection:
         while not self._is_stopping:
             self._wait(None, self._pace.check_seconds)
 
-    def _wait(self, tripwire: socket.socket | None, seconds: float) -> None:
+    def _wait(self, tripwire: socket.socket | None, seconds: float) -> bool:
         self._heartbeat = time.monotonic()
-        self._waker.wait(tripwire, seconds)
+        is_woken = self._waker.wait(tripwire, seconds)
         self._heartbeat = time.monotonic()
+        return is_woken

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
 import uuid
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import docker
 import docker.constants
@@ -16,7 +14,7 @@ import docker.errors
 import docker.tls
 
 from hostk8s_agent.volume.errors import EngineUnreachableError, VolumeGoneError
-from hostk8s_agent.volume.translation import translate_answer, translate_connection, translated
+from hostk8s_agent.volume.translation import translate_answer, translated
 from hostk8s_agent.volume.unix_transport import UnixTransport
 
 if TYPE_CHECKING:
@@ -142,13 +140,6 @@ class Engine:
         """The address of a call, for instance `/volumes/x`; `path` is quoted already."""
         return f"{self.client.base_url}/v{self.client.api_version}{path}"
 
-    def open_tripwire(self) -> socket.socket:
-        """Open an idle connection that reads end-of-file the moment the engine, or what forwards to it, stops."""
-        try:
-            return _connect(self.endpoint)
-        except OSError as error:
-            raise translate_connection(f"reach the Docker engine at {self.endpoint.url}", error) from error
-
 
 def ask_runs_node(endpoint: DockerEndpoint, cluster_name: str) -> bool | None:
     """Return whether the engine at the endpoint runs the cluster's node, None when it does not answer in time."""
@@ -173,20 +164,6 @@ def require_success(response: requests.Response, attempt: str) -> None:
     except (ValueError, KeyError, TypeError):
         words = response.text
     raise translate_answer(attempt, response.status_code, words)
-
-
-def _connect(endpoint: DockerEndpoint) -> socket.socket:
-    if endpoint.socket_path is None:
-        parts = urlsplit(endpoint.url)
-        return socket.create_connection((parts.hostname, parts.port or 2375), timeout=_CHECK_TIMEOUT_SECONDS)
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        made.settimeout(_CHECK_TIMEOUT_SECONDS)
-        made.connect(str(endpoint.socket_path))
-    except BaseException:
-        made.close()
-        raise
-    return made
 
 
 def _ask_version(endpoint: DockerEndpoint, timeout_seconds: float) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,13 @@ from hostk8s_agent.volume.helper_container import HelperContainerAccess
 from hostk8s_agent.volume.helper_life import HelperPlace
 from hostk8s_agent.volume.nodes import ClusterNodes
 from hostk8s_agent.volume.recognising import RememberedVolume, build_lost_error, recognise
-from hostk8s_agent.volume.reference import VolumeReference
+from hostk8s_agent.volume.reference import VolumeReference, reference_name
 from hostk8s_agent.volume.tools import find_node_image
+from hostk8s_agent.volume.tripwire import Tripwire
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from hostk8s_agent.volume.endpoint import DockerEndpoint
     from hostk8s_agent.volume.state import VolumeOptions
@@ -37,15 +40,17 @@ class DockerLink:
     ) -> None:
         self._options = options
         self._engine = Engine(endpoint)
-        self._tripwire: socket.socket | None = None
+        self._tripwire: Tripwire | None = None
+        self._is_told = True
         self.nodes = ClusterNodes(self._engine, options.cluster_name)
         self.access: DockerAccess | None = None
         try:
             # Before the questions, so that an engine that is replaced in between trips it.
-            self._tripwire = self._engine.open_tripwire()
+            self._tripwire = Tripwire(endpoint)
             self.identity: EngineIdentity = self._engine.identify()
             self._pinned_id = pinned_id or self.identity.engine_id
             self._require_pinned(self.identity)
+            self._subscribe(self._tripwire)
             self.volume: EngineVolume = self._find_or_create_volume()
             request = AccessRequest(
                 place=HelperPlace(options.workspace, options.volume_name),
@@ -69,15 +74,27 @@ class DockerLink:
 
     @property
     def tripwire(self) -> socket.socket | None:
-        """A socket that becomes readable when the engine goes away; None once it has."""
-        return self._tripwire
+        """A socket that becomes readable when the engine goes away, or tells something; None once it has gone."""
+        return None if self._tripwire is None else self._tripwire.socket
+
+    def wait_for_news(self, wait: Callable[[socket.socket | None, float], bool], seconds: float) -> None:
+        """Return when the engine has gone or told of the removal of something of ours, or the time is over.
+
+        `wait` waits for a socket and a time; it returns True when someone wants a check at once.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if wait(self.tripwire, left) or self._tripwire is None or self._tripwire.has_news():
+                return
 
     def check(self, *, identifies: bool) -> None:
         """Raise when the engine does not answer, or the volume is another one (about 1 ms; 10 ms more to identify)."""
-        if identifies or self._has_tripped():
-            # The engine, or what forwards to it, has closed an idle connection: perhaps another one is there now.
-            self._reopen_tripwire()
+        is_cut = self._look_at_news()
+        if identifies or is_cut:
+            # The engine, or what forwards to it, has closed the connection: perhaps another one is there now.
+            tripwire = self._reopen_tripwire()
             self._require_pinned(self._engine.identify())
+            self._subscribe(tripwire)
         self._require_volume()
         if isinstance(self.access, DirectAccess):
             self.access.verify_root()
@@ -140,19 +157,31 @@ class DockerLink:
         reference.ensure(improves=True)
         return reference
 
-    def _has_tripped(self) -> bool:
+    def _look_at_news(self) -> bool:
+        """Return whether the engine has gone. Raises `VolumeGoneError` when it has told of the volume's removal."""
         if self._tripwire is None:
             return True
-        self._tripwire.settimeout(0)
-        with suppress(BlockingIOError):
-            # Nothing is ever asked on it: whatever arrives, the end included, is a sign.
-            self._tripwire.recv(1)
-            return True
-        return False
+        self._tripwire.has_news()
+        if "volume" in self._tripwire.take_removed():
+            # Whatever has its name by now, made in the same second perhaps: its ID in a file alone can prove that it is
+            # the same, as that of a copy does.
+            self.remembered = replace(self.remembered, volume_id="", created_at="")
+            raise build_gone_error(self._options.volume_name, "was removed")
+        return self._tripwire.is_cut
 
-    def _reopen_tripwire(self) -> None:
+    def _subscribe(self, tripwire: Tripwire) -> None:
+        """Have removals told. Only now: another engine than the pinned one is asked nothing."""
+        if self._is_told:
+            name = self._options.volume_name
+            tripwire.subscribe(self._engine.client.api_version, name, reference_name(name))
+
+    def _reopen_tripwire(self) -> Tripwire:
+        if self._tripwire is not None:
+            # Who answers otherwise, and hangs up, would do so each time.
+            self._is_told = self._is_told and (self._tripwire.is_told or not self._tripwire.is_cut)
         self._close_tripwire()
-        self._tripwire = self._engine.open_tripwire()
+        self._tripwire = Tripwire(self._engine.endpoint)
+        return self._tripwire
 
     def _close_tripwire(self) -> None:
         if self._tripwire is not None:
@@ -171,12 +200,13 @@ class DockerLink:
         name = self._options.volume_name
         found = self._engine.find_volume(name)
         if found is None:
-            raise VolumeGoneError(
-                f"the Docker volume {name} was removed while the agent used it",
-                hint="see what to do: hostk8s-agent status",
-            )
+            raise build_gone_error(name, "was removed")
         if (found.volume_id, found.mountpoint) != (self.volume.volume_id, self.volume.mountpoint):
-            raise VolumeGoneError(
-                f"the Docker volume {name} was removed and made again while the agent used it",
-                hint="see what to do: hostk8s-agent status",
-            )
+            raise build_gone_error(name, "was removed and made again")
+
+
+def build_gone_error(volume: str, what: str) -> VolumeGoneError:
+    """Return the error for a volume that went away; `what` says how."""
+    return VolumeGoneError(
+        f"the Docker volume {volume} {what} while the agent used it", hint="see what to do: hostk8s-agent status"
+    )

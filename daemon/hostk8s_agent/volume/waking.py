@@ -15,15 +15,19 @@ class Waker:
         self._reader.settimeout(0)
         self._writer.settimeout(0)
 
-    def wait(self, watched: socket.socket | None, seconds: float) -> None:
-        """Return when someone wakes us, `watched` is readable or closed by its peer, or the time is over."""
+    def wait(self, watched: socket.socket | None, seconds: float) -> bool:
+        """Return when someone wakes us, `watched` is readable or closed by its peer, or the time is over.
+
+        True when someone woke us.
+        """
         with selectors.DefaultSelector() as selector:
             selector.register(self._reader, selectors.EVENT_READ)
             if watched is not None:
                 selector.register(watched, selectors.EVENT_READ)
             selector.select(seconds)
         with suppress(BlockingIOError):
-            self._reader.recv(4096)
+            return bool(self._reader.recv(4096))
+        return False
 
     def wake(self) -> None:
         """End the wait."""
