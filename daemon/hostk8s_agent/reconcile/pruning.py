@@ -24,11 +24,10 @@ from hostk8s_agent.reconcile.securing import Securing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.actions import DeleteObject
     from hostk8s_agent.plan.desired import ObjectKey
-    from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
+    from hostk8s_agent.plan.observed import ObservedObject
     from hostk8s_agent.reconcile.leftovers import Leftovers
     from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneOptions, PruneReports
     from hostk8s_agent.workspace import Workspace
@@ -251,7 +250,10 @@ class Pruning:
                     held[action.key] = hold
                     continue
             try:
-                users = self._find_users(access, verdict, leaving, list_pods)
+                if action.key.kind == "PersistentVolume" and verdict.found is not None:
+                    users = find_pods_using(verdict.found, list_pods())
+                else:
+                    users = self._leftovers.find_users(verdict.leftover, access, leaving)
                 if users:
                     held[action.key] = explain_users(action.key, users)
                     continue
@@ -266,18 +268,6 @@ class Pruning:
             log.info(PRUNED, stack=action.stack, object=subject_of(action.key), reason=action.reason)
             self._reports.on_event(PRUNED, f"{subject_of(action.key)} was pruned: {action.reason}", action.stack)
         return held
-
-    def _find_users(
-        self,
-        access: ClusterAccess,
-        verdict: Verdict,
-        leaving: set[ObjectKey],
-        list_pods: Callable[[], Sequence[ObservedPod]],
-    ) -> tuple[str, ...]:
-        """Ask who uses an object that is about to go: volumes of a class; pods of a volume's claim, or of its path."""
-        if verdict.found is None or verdict.leftover.key.kind != "PersistentVolume":
-            return self._leftovers.find_users(verdict.leftover, access, leaving)
-        return find_pods_using(verdict.found, list_pods())
 
     def _publish(self, state: PruneState, judged: Sequence[tuple[Verdict, float]]) -> None:
         before, self._state = self._state, state
