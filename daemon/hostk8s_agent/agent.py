@@ -138,7 +138,9 @@ class Agent:
             scan_interval_seconds=settings.scan_interval_seconds,
             backend=settings.watch_backend,
         )
-        self.vital_signs = VitalSigns(self._scanned.is_set, self._watcher, self._connections, self._controller)
+        self.vital_signs = VitalSigns(
+            self._scanned.is_set, self._watcher, self._connections, self._controller, self.snapshots.caretaker
+        )
         self.settings_problems: Callable[[], tuple[Problem, ...]] = tuple
         self._resync = threading.Thread(None, self._repeat, "resync", (settings.resync_interval_seconds,), daemon=True)
 

@@ -52,6 +52,8 @@ CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 5.0
 SELDOM_SECONDS = 600.0
 RECOVERY_SECONDS = 5.0
+# Less than what the service managers leave for a stop (TimeoutStopSec=60, ExitTimeOut 60).
+STOP_SECONDS = 40.0
 _POLL_SECONDS = 0.02
 
 # The agent's own requests wait for each other; a person's command says after a while who is at work.
@@ -174,11 +176,14 @@ class AgentSnapshots(SnapshotAnswers):
         self.caretaker.start()
 
     def stop(self) -> None:
-        """Take up nothing more."""
+        """Take up nothing more, and have what is under way undone: it is due again at the next start."""
         self._stopping.set()
+        self.service.stop()
         self.caretaker.stop()
         if self._recovery.is_alive():
             self._recovery.join()
+        # What a person has asked for runs in a thread that nobody else waits for.
+        self.service.wait_until_idle(STOP_SECONDS)
 
     def answer(
         self, verb: str, fields: Mapping[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None

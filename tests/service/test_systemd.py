@@ -163,6 +163,38 @@ def test_a_stop_finishes_what_is_under_way(user_unit: Machine, wait_long: Callab
     user_unit.run("rm", "-r", str(WORKSPACE / "software/stacks/late"))
 
 
+# A tar that gives the first bytes and then no more, as a disk does that stalls.
+STALLING_TAR = f"""#!/usr/bin/python3
+import subprocess, sys, time
+if "--version" in sys.argv:
+    sys.exit(subprocess.call(["/usr/bin/tar", "--version"]))
+real = subprocess.Popen(["/usr/bin/tar", *sys.argv[1:]], stdout=subprocess.PIPE)
+sys.stdout.buffer.write(real.stdout.read(512))
+sys.stdout.buffer.flush()
+open("{HOME}/reading", "w").close()
+time.sleep(600)
+"""
+
+
+def test_a_stop_in_the_middle_of_a_snapshot_undoes_it(user_unit: Machine, wait_long: Callable[..., None]) -> None:
+    """In time and in order, however long the snapshot would take: nothing is left of it, and the next one is whole."""
+    user_unit.write(HOME / "tar", STALLING_TAR)
+    # The first in the unit's PATH.
+    user_unit.run("install", "-m", "755", str(HOME / "tar"), "/usr/local/sbin/tar", is_root=True)
+    user_unit.agent("service", "restart")
+    user_unit.agent("snapshot", "create", "one", "--no-wait")
+    wait_long(lambda: user_unit.run("ls", str(HOME)).split().count("reading"), "it is being read")
+    user_unit.agent("service", "stop")
+    shown = user_unit.show(UNIT)
+    assert (shown["ActiveState"], shown["Result"]) == ("inactive", "success")
+    user_unit.run("rm", "/usr/local/sbin/tar", str(HOME / "tar"), str(HOME / "reading"), is_root=True)
+    left = user_unit.run("find", str(HOME / ".local/share/hostk8s-agent"), "-type", "f", "-size", "+0")
+    assert [one for one in left.splitlines() if "/archives/" in one or "/manifests/" in one] == []
+    user_unit.agent("service", "start")
+    assert "SnapshotStopped" not in str(user_unit.status()["problems"])
+    user_unit.agent("snapshot", "create", "one")
+
+
 def test_the_system_unit_runs_as_the_workspaces_owner(system_unit: Machine) -> None:
     """With homes hidden but for what it needs: the program, the workspace, its own folders."""
     shown = system_unit.show(UNIT, is_system=True)

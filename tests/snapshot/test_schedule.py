@@ -35,13 +35,20 @@ class Studio:
         self.most_at_once = 0
         self.niceness: set[int] = set()
         self.may_end = threading.Event()
+        self.may_look = threading.Event()
+        self.may_look.set()
+        self.is_looking = False
         self.failure: Exception | None = None
         self.ahead = timedelta(0)
         planner = Planner(facts, facts.__setitem__, jitter_seconds=0)
-        self.schedule = SnapshotSchedule(
-            self, planner, lambda: dict(self.policies), lambda: self.obstacle, clock=self.clock
-        )
+        self.schedule = SnapshotSchedule(self, planner, self.list_policies, lambda: self.obstacle, clock=self.clock)
         self._lock = threading.Lock()
+
+    def list_policies(self) -> dict[str, PolicyInForce]:
+        """What is in force, once it may be looked."""
+        self.is_looking = not self.may_look.is_set()
+        assert self.may_look.wait(60)
+        return dict(self.policies)
 
     def clock(self) -> datetime:
         """The time of this schedule."""
@@ -103,6 +110,24 @@ def test_a_saved_contract_puts_its_schedule_in_force_at_once(studio: Studio, wai
 
     wait_until(lambda: studio.ended == ["a"], "the snapshot is taken")
     wait_until(lambda: studio.schedule.list_next(studio.policies)["a"] > studio.clock(), "the next is tomorrow")
+
+
+def test_a_schedule_that_stands_still_gives_no_sign_of_life(studio: Studio, wait_until: Callable[..., None]) -> None:
+    """A long snapshot does not hold it up; a look that never ends does, and that is what the watchdog goes by."""
+    studio.policies = {"a": DAILY}
+    studio.schedule.look_now()
+    wait_until(lambda: studio.begun == ["a"], "a snapshot is under way")
+    before = studio.schedule.heartbeat
+    studio.schedule.look_now()
+    wait_until(lambda: studio.schedule.heartbeat != before, "it looks all the same")
+    studio.may_look.clear()
+    studio.schedule.look_now()
+    wait_until(lambda: studio.is_looking, "it looks and does not come back")
+    stands_at = studio.schedule.heartbeat
+    studio.schedule.look_now()
+    assert studio.schedule.heartbeat == stands_at
+    studio.may_look.set()
+    wait_until(lambda: studio.schedule.heartbeat != stands_at, "it goes on")
 
 
 def test_what_is_in_the_way_is_told_and_the_snapshot_taken_when_it_has_gone(

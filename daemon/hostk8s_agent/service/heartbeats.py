@@ -60,16 +60,30 @@ class Workers(Protocol):
         """Whether nothing waits and nothing is under way."""
 
 
+class Schedule(Protocol):
+    """Whoever looks what is due."""
+
+    @property
+    def heartbeat(self) -> float | None:
+        """When its thread was last known to go on, None before its start."""
+
+
 class VitalSigns:
     """The heartbeats of one agent's threads, and whether everything was tried once. From any thread."""
 
     def __init__(
-        self, is_scanned: Callable[[], bool], watcher: Watcher, connections: Connections, workers: Workers
+        self,
+        is_scanned: Callable[[], bool],
+        watcher: Watcher,
+        connections: Connections,
+        workers: Workers,
+        schedule: Schedule,
     ) -> None:
         self._is_scanned = is_scanned
         self._watcher = watcher
         self._connections = connections
         self._workers = workers
+        self._schedule = schedule
         self._has_tried_everything = False
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
@@ -78,6 +92,7 @@ class VitalSigns:
             Heartbeat("contract watcher", self._watcher.state().heartbeat),
             *(Heartbeat(f"{name} connection", at) for name, at in self._connections.heartbeats().items()),
             Heartbeat("reconcile worker", self._workers.oldest_heartbeat()),
+            Heartbeat("snapshot schedule", self._schedule.heartbeat),
         )
 
     def has_tried_everything(self) -> bool:

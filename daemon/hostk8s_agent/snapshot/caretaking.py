@@ -13,6 +13,7 @@ from hostk8s_agent.errors import AgentError, Problem
 from hostk8s_agent.snapshot.circumstances import find_obstacle
 from hostk8s_agent.snapshot.documents import render_moment
 from hostk8s_agent.snapshot.drilling import drill_snapshot
+from hostk8s_agent.snapshot.errors import SnapshotStoppedError
 from hostk8s_agent.snapshot.model import SnapshotState
 from hostk8s_agent.snapshot.planner import Planner
 from hostk8s_agent.snapshot.policies import find_policy
@@ -98,6 +99,11 @@ class Caretaker:
         """Look at once what is due, or soon after the last look: a contract was saved."""
         self._schedule.look_now()
 
+    @property
+    def heartbeat(self) -> float | None:
+        """When the thread that looks what is due last went on, in monotonic seconds; None before its start."""
+        return self._schedule.heartbeat
+
     # What is asked
 
     def list_policies(self) -> Mapping[str, PolicyInForce]:
@@ -161,18 +167,19 @@ class Caretaker:
         if not good:
             return
         snapshot = max(good, key=lambda one: one.taken_at)
-        failure = ""
         try:
             with self._drill_lock:
-                drill_snapshot(self._service.repository, snapshot)
-        except AgentError as error:
-            failure = error.message
+                drill_snapshot(self._service.repository, snapshot, self._service.build_meter())
+        except SnapshotStoppedError:
+            # It has found nothing, neither good nor bad.
             raise
-        finally:
-            at = render_moment(datetime.now(UTC))
-            self._keep_drill(DrillStatus(stack, snapshot.id, at, not failure, failure))
+        except AgentError as error:
+            self._keep_drill(stack, snapshot.id, error.message)
+            raise
+        self._keep_drill(stack, snapshot.id)
 
-    def _keep_drill(self, drill: DrillStatus) -> None:
+    def _keep_drill(self, stack: str, snapshot: str, failure: str = "") -> None:
+        drill = DrillStatus(stack, snapshot, render_moment(datetime.now(UTC)), not failure, failure)
         self._drills[drill.stack] = drill
         value = json.dumps([drill.snapshot, drill.at, drill.is_whole, drill.message])
         self._sources.facts.record(f"{_FACT_DRILL}{drill.stack}", value)

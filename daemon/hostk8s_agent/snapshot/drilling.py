@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from hostk8s_agent.snapshot.durable import make_folder, written
 from hostk8s_agent.snapshot.errors import SnapshotDamagedError
 from hostk8s_agent.snapshot.exporting import export_snapshot, iterate_entries
+from hostk8s_agent.snapshot.progress import Meter
 
 if TYPE_CHECKING:
     import os
@@ -29,16 +30,18 @@ _PREFIX: Final = "drill-"
 _CHUNK_BYTES: Final = 1 << 20
 
 
-def drill_snapshot(repository: Repository, snapshot: SnapshotManifest) -> int:
+def drill_snapshot(repository: Repository, snapshot: SnapshotManifest, meter: Meter | None = None) -> int:
     """Restore a snapshot into scratch and compare everything; return the number of files.
 
     Raises `SnapshotDamagedError` with the first path that is not what was snapshotted. One at a time: what an earlier
     one left when it was killed is removed first.
     """
+    meter = meter or Meter()
     with _scratch(repository) as folder:
-        export_snapshot(repository, snapshot, folder)
+        export_snapshot(repository, snapshot, folder, meter=meter)
         files = 0
         for path, entry in iterate_entries(repository, snapshot, ""):
+            meter.advance(0)
             if not entry.is_device:
                 _compare(folder / path, entry)
             files += entry.kind == "file"

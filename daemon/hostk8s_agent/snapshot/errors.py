@@ -16,6 +16,7 @@ AgentError
     ├── ManifestDuplicateError        a manifest under another one's name
     ├── ManifestFromFutureError       a manifest dated after now
     ├── ArchiveRefusedError           an archive that would write outside its directory, or has no end
+    ├── SnapshotStoppedError          the agent ends, and work on snapshots with it      retryable
     ├── CaptureFailedError            a directory could not be read whole             retryable
     ├── DirectoryMissingError         a directory of the contract does not exist yet  retryable
     ├── RestoreUnfitError             the contract and the snapshot do not fit
@@ -116,6 +117,13 @@ class ArchiveRefusedError(SnapshotError):
     """An archive would write outside its directory, holds what no directory holds, or has no end."""
 
     code = "ArchiveRefused"
+
+
+class SnapshotStoppedError(SnapshotError):
+    """The agent ends: what was under way is undone, and taken up again by the next one."""
+
+    code = "SnapshotStopped"
+    retryable = True
 
 
 class CaptureFailedError(SnapshotError):

@@ -20,7 +20,7 @@ from hostk8s_agent.snapshot.durable import written
 from hostk8s_agent.snapshot.errors import RepositoryLockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LOCK_FILE_NAME = "lock"
@@ -38,8 +38,12 @@ class RepositoryLock:
         self._descriptor = -1
 
     @contextmanager
-    def held(self, purpose: str, *, wait_seconds: float) -> Iterator[None]:
+    def held(
+        self, purpose: str, *, wait_seconds: float, is_stopping: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
         """Hold the lock for a block; a block in it may ask again. Raises `RepositoryLockedError` after the wait.
+
+        Another process is not waited for any longer once `is_stopping` says so.
 
         `purpose` is what a person is told that the holder does, for instance `create a snapshot of sample`.
         """
@@ -48,7 +52,7 @@ class RepositoryLock:
             raise self._build_error()
         try:
             if self._depth == 0:
-                self._descriptor = self._lock_file(purpose, deadline)
+                self._descriptor = self._lock_file(purpose, deadline, is_stopping)
             self._depth += 1
             try:
                 yield
@@ -59,14 +63,21 @@ class RepositoryLock:
         finally:
             self._ours.release()
 
-    def _lock_file(self, purpose: str, deadline: float) -> int:
+    def wait_until_free(self, wait_seconds: float) -> bool:
+        """Wait until no thread of this process holds the lock; return whether that came about."""
+        is_free = self._ours.acquire(timeout=wait_seconds)
+        if is_free:
+            self._ours.release()
+        return is_free
+
+    def _lock_file(self, purpose: str, deadline: float, is_stopping: Callable[[], bool]) -> int:
         with written(f"lock {self._path.parent}"):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             while True:
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError as error:
-                    if time.monotonic() > deadline:
+                    if time.monotonic() > deadline or is_stopping():
                         os.close(descriptor)
                         raise self._build_error() from error
                     time.sleep(_RETRY_SECONDS)

@@ -1,10 +1,12 @@
-"""How far long work on snapshots is, told now and then to whoever waits for it."""
+"""How far long work on snapshots is, told now and then to whoever waits for it; it ends here when it is to stop."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
+
+from hostk8s_agent.snapshot.errors import SnapshotStoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,10 +37,20 @@ def ignore(_progress: Progress) -> None:
 
 
 class Meter:
-    """Counts the bytes of one phase after the other. Used from one thread."""
+    """Counts the bytes of one phase after the other. Used from one thread.
 
-    def __init__(self, tell: Callable[[Progress], None] = ignore, clock: Callable[[], float] = time.monotonic) -> None:
+    Once `is_stopping` says so, each call raises `SnapshotStoppedError`: what is being done is undone on that way out.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[Progress], None] = ignore,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        is_stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._tell = tell
+        self._is_stopping = is_stopping
         self._clock = clock
         self._phase: Phase = "reading"
         self._total: int | None = None
@@ -52,21 +64,30 @@ class Meter:
 
     def begin(self, phase: Phase, total_bytes: int | None = None) -> None:
         """Begin a phase, and tell so."""
+        self._require_time()
         self._phase, self._total, self._done = phase, total_bytes, 0
         self._began_at = self._clock()
         self._say()
 
     def advance(self, byte_count: int) -> None:
         """Count what has passed, and tell it when it is time."""
+        self._require_time()
         self._done += byte_count
         if self._clock() - self._told_at >= TELL_SECONDS:
             self._say()
 
     def count(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Give the chunks on, and count them."""
+        """Give the chunks on, and count them. An empty one means that there is none for the time being."""
         for chunk in chunks:
-            yield chunk
+            if chunk:
+                yield chunk
             self.advance(len(chunk))
+
+    def _require_time(self) -> None:
+        if self._is_stopping():
+            raise SnapshotStoppedError(
+                "the agent was stopped meanwhile; nothing was added and nothing replaced", hint="start it again"
+            )
 
     def _say(self) -> None:
         self._told_at = self._clock()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import select
 import shutil
 import subprocess
 import threading
@@ -31,6 +32,7 @@ _PIPE_BYTES = 1 << 20
 # fcntl(2), Linux alone: F_SETPIPE_SZ.
 _SET_PIPE_SIZE = 1031
 _MAX_NAMED = 1000
+_QUIET_SECONDS = 0.5
 _SOME_FILES_DIFFER = 1
 
 LOST_BY_HELPER = (
@@ -60,7 +62,10 @@ _CHANGED = re.compile(r"^\S*tar: (.*): (?:file changed as we read it|File remove
 
 @dataclass(slots=True)
 class TreeStream:
-    """A stream that is being read. `changed` is whole when the stream has ended; paths relative to the directory."""
+    """A stream that is being read; an empty chunk means that nothing has come for a moment.
+
+    `changed` is whole when the stream has ended; paths relative to the directory.
+    """
 
     chunks: Iterable[bytes]
     lost: tuple[str, ...] = ()
@@ -139,7 +144,12 @@ def _iterate(process: subprocess.Popen[bytes], listener: _Listener, stream: Tree
         raise AssertionError("it was asked for a pipe")
     output = process.stdout.fileno()
     widen_pipe(output)
-    while chunk := os.read(output, CHUNK_BYTES):
+    while True:
+        while not select.select([output], [], [], _QUIET_SECONDS)[0]:
+            # A disk that stalls must not hold up a stop: whoever reads looks meanwhile whether it is to go on.
+            yield b""
+        if not (chunk := os.read(output, CHUNK_BYTES)):
+            break
         yield chunk
     code = process.wait()
     listener.join()

@@ -80,6 +80,8 @@ class SnapshotSchedule:
         self._skipped: dict[Work, str] = {}
         self._failed: dict[Work, str] = {}
         self._stopping = threading.Event()
+        # When the thread that looks was last known to go on. What it has done by others may take hours.
+        self.heartbeat: float | None = None
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-schedule", daemon=True)
         pool = ThreadPoolExecutor(AT_ONCE, pool_kwargs={"initializer": give_way, "thread_name_prefix": "snapshot"})
@@ -123,7 +125,7 @@ class SnapshotSchedule:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            began_at = time.monotonic()
+            began_at = self.heartbeat = time.monotonic()
             try:
                 self._look()
             except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -62,6 +63,19 @@ class SnapshotService:
         self.on_created: list[Callable[[SnapshotManifest], None]] = []
         self._surroundings = surroundings
         self._clock = clock
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Have all work that is under way undone, in whatever thread: it raises `SnapshotStoppedError` from now on."""
+        self._stopping.set()
+
+    def wait_until_idle(self, wait_seconds: float) -> bool:
+        """Wait for the end of what changes something; return whether it has come."""
+        return self.repository.lock.wait_until_free(wait_seconds)
+
+    def build_meter(self, on_progress: Callable[[Progress], None] = ignore) -> Meter:
+        """Return a meter that ends the work when the service stops."""
+        return Meter(on_progress, is_stopping=self._stopping.is_set)
 
     # Looking
 
@@ -90,7 +104,7 @@ class SnapshotService:
 
     def create(self, request: CreateRequest, *, on_progress: Callable[[Progress], None] = ignore) -> SnapshotManifest:
         """Take a snapshot, read it back, and return it with what is known of it then."""
-        meter = Meter(on_progress)
+        meter = self.build_meter(on_progress)
         meter.begin("waiting")
         with self._held(f"create a snapshot of {request.stack}"):
             self.repository.prepare()
@@ -118,7 +132,7 @@ class SnapshotService:
         self, ids: Sequence[str] | None = None, *, on_progress: Callable[[Progress], None] = ignore
     ) -> tuple[tuple[Verification, ...], tuple[Problem, ...]]:
         """Read snapshots (None: all) back; return what came of each, and what is wrong with manifests."""
-        meter = Meter(on_progress)
+        meter = self.build_meter(on_progress)
         meter.begin("waiting")
         with self._held("verify snapshots"):
             manifests, problems = self.list()
@@ -175,7 +189,7 @@ class SnapshotService:
 
     def restore(self, request: RestoreRequest, *, on_progress: Callable[[Progress], None] = ignore) -> RestoreOutcome:
         """Replace the stack's directories by the snapshot's, after a snapshot of what is there now."""
-        meter = Meter(on_progress)
+        meter = self.build_meter(on_progress)
         meter.begin("waiting")
         with self._held(f"restore {request.stack}"):
             self.recover()
@@ -214,7 +228,7 @@ class SnapshotService:
     def _held(self, purpose: str, wait_seconds: float | None = None) -> AbstractContextManager[None]:
         make_folder(self.repository.folder)
         seconds = self._surroundings.lock_wait_seconds if wait_seconds is None else wait_seconds
-        return self.repository.lock.held(purpose, wait_seconds=seconds)
+        return self.repository.lock.held(purpose, wait_seconds=seconds, is_stopping=self._stopping.is_set)
 
     def _suspect_shrinkage(self, snapshot: SnapshotManifest, former: Sequence[SnapshotManifest]) -> SnapshotManifest:
         """Hold a snapshot for suspect that is far smaller than the good one before it."""
