@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.observed import ObservedObject
 
 _THREADS = 8
+# How many stacks are applied at once before the objects of each are applied one after the other: more requests at once
+# would be no faster then, and handing them over has its price.
+_CROWD = 4
 
 # A resource version that no object ever has: etcd's first revision is that of the empty store. Server-side apply
 # checks the version of an object that exists (409 when it differs), and ignores it when there is none and it creates
@@ -46,19 +49,32 @@ class Applier:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="cluster-apply")
         # StorageClasses are shared by stacks, which are reconciled at the same time: see `_apply_shared`.
         self._lock = threading.Lock()
+        self._callers = 0
         self._class_locks: defaultdict[ObjectKey, threading.Lock] = defaultdict(threading.Lock)
         self._classes_written: dict[ObjectKey, tuple[Manifest, ObservedObject]] = {}
 
     def apply_objects(
         self, client: ClusterClient, actions: Sequence[ObjectAction]
     ) -> tuple[ObservedObject | ClusterError, ...]:
-        """Carry the actions out concurrently; return for each the object as the server has it now, or why not."""
+        """Carry the actions out; return for each the object as the server has it now, or why not.
+
+        They are carried out concurrently, unless other stacks keep the server busy already.
+        """
         if not actions:
             return ()
-        first, *others = actions
-        # The first in this thread: handing one object to another thread costs more than the threads gain.
-        waiting = [self._threads.submit(self._apply_contained, client, action) for action in others]
-        return (self._apply_contained(client, first), *(one.result() for one in waiting))
+        with self._lock:
+            self._callers += 1
+            is_crowded = self._callers > _CROWD
+        try:
+            if is_crowded:
+                return tuple(self._apply_contained(client, action) for action in actions)
+            first, *others = actions
+            # The first in this thread: handing one object to another thread costs more than the threads gain.
+            waiting = [self._threads.submit(self._apply_contained, client, action) for action in others]
+            return (self._apply_contained(client, first), *(one.result() for one in waiting))
+        finally:
+            with self._lock:
+                self._callers -= 1
 
     def delete_objects(self, client: ClusterClient, actions: Sequence[DeleteObject]) -> tuple[ClusterError | None, ...]:
         """Delete the objects concurrently; return for each why not, None when it is gone or on its way."""

@@ -237,7 +237,7 @@ _Value = TypeVar("_Value", DirectoryStatus, VolumeStatus, Problem, DriftStatus)
 def render_json(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     """Return a status value as JSON has it: dataclasses as objects with camelCase keys, tuples as lists."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {_camel_case(field.name): render_json(getattr(value, field.name)) for field in fields(value)}
+        return {key: render_json(getattr(value, name)) for name, key in _json_keys(type(value)).items()}
     if isinstance(value, (tuple, list)):
         return [render_json(item) for item in value]
     if isinstance(value, Mapping):
@@ -266,8 +266,14 @@ def parse_stack_status(document: Mapping[str, Any]) -> StackStatus:
 
 
 def _parse(kind: type[_Value], document: Mapping[str, Any]) -> _Value:
-    known = {field.name: _camel_case(field.name) for field in fields(kind)}
-    return kind(**{name: document[key] for name, key in known.items() if key in document})
+    keys = _json_keys(kind)  # type: ignore[arg-type] # mypy looks for the hash of its values
+    return kind(**{name: document[key] for name, key in keys.items() if key in document})
+
+
+@cache
+def _json_keys(kind: type[Any]) -> dict[str, str]:
+    """Return the key of each field of a dataclass."""
+    return {field.name: _camel_case(field.name) for field in fields(kind)}
 
 
 @cache
