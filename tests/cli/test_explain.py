@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.snapshot.conftest import Ground
 
 from hostk8s_agent.cli.status_page import _find_protection
 
@@ -93,6 +94,31 @@ def test_bash_completes_names_of_stacks(run: Callable[..., Any], workspace: Any,
         check=True,
     )
     assert done.stdout.split() == ["foundation/airflow"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_is_told_names_of_snapshots(run: Callable[..., Any], tmp_path: Path, shell: str) -> None:
+    """As each asks the program: ids and names where one is meant, `STACK@...` where a restore begins."""
+    ground = Ground(tmp_path)
+    snapshot = ground.create(name="before-upgrade")
+
+    def ask(*words: str) -> str:
+        done = run(
+            _HOSTK8S_AGENT_COMPLETE=f"complete_{shell}",
+            _TYPER_COMPLETE_ARGS=" ".join(("hostk8s-agent", *words)),
+            _TYPER_COMPLETE_FISH_ACTION="get-args",
+            COMP_WORDS=" ".join(("hostk8s-agent", *words)),
+            COMP_CWORD=str(len(words)),
+            HOSTK8S_AGENT_SNAPSHOT_REPOSITORY=str(tmp_path / "repository"),
+        )
+        return str(done.out)
+
+    assert snapshot in ask("snapshot", "show", snapshot[:6])
+    if shell != "zsh":
+        # How each is asked differs, what it is told does not.
+        return
+    assert "before-upgrade" in ask("snapshot", "pin", "be")
+    assert f"sample@{snapshot}" in ask("snapshot", "restore", "sample@")
 
 
 def test_the_plugin_of_kubectl_is_the_same_program() -> None:

@@ -1,4 +1,4 @@
-"""What a shell completes: names of stacks; and the script that teaches it."""
+"""What a shell completes: names of stacks and of snapshots; and the script that teaches it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from hostk8s_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hostk8s_agent.snapshot.model import SnapshotManifest
 
 # What typer's script sets for the program (its own convention: the name in capitals).
 COMPLETE_VARIABLE = "_HOSTK8S_AGENT_COMPLETE"
@@ -37,3 +39,24 @@ def list_stack_names(directory: Path | None) -> list[str]:
         from hostk8s_agent.watch.scan import scan_contract_files  # noqa: PLC0415 - without an agent alone
 
         return sorted(scan_contract_files(workspace.stacks_root).files)
+
+
+def list_snapshot_names(directory: Path | None) -> list[str]:
+    """Return the snapshots' ids and names, the newest first; none when the repository cannot be read."""
+    return [word for one in _list_snapshots(directory) for word in (one.id, one.name) if word]
+
+
+def list_references(directory: Path | None, stack: str) -> list[str]:
+    """Return the stack's snapshots as `STACK@WHICH`, the newest first."""
+    own = (one for one in _list_snapshots(directory) if one.stack == stack)
+    return [f"{stack}@latest", *(f"{stack}@{word}" for one in own for word in (one.id, one.name) if word)]
+
+
+def _list_snapshots(directory: Path | None) -> list[SnapshotManifest]:
+    from hostk8s_agent.cli.snapshot_looking import find_repository  # noqa: PLC0415 - of this one question
+
+    try:
+        repository = find_repository(choose_workspace(directory))
+        return list(reversed(repository.load_all()[0]))
+    except AgentError:
+        return []

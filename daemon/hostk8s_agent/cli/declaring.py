@@ -55,6 +55,24 @@ def complete_stack_names(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in list_stack_names(context.params.get("workspace")) if name.startswith(incomplete)]
 
 
+def complete_snapshot_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the snapshots that begin as typed, by id or by name."""
+    from hostk8s_agent.cli.completion import list_snapshot_names  # noqa: PLC0415 - for a shell alone
+
+    return [name for name in list_snapshot_names(context.params.get("workspace")) if name.startswith(incomplete)]
+
+
+def complete_references(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the stacks that begin as typed; behind an `@` the snapshots of the one before it."""
+    from hostk8s_agent.cli.completion import list_references  # noqa: PLC0415 - for a shell alone
+
+    stack, at, _ = incomplete.partition("@")
+    if not at:
+        return complete_stack_names(context, incomplete)
+    found = list_references(context.params.get("workspace"), stack)
+    return [reference for reference in found if reference.startswith(incomplete)]
+
+
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option("--workspace", metavar="DIR", help="The HostK8s checkout. Unset: found upwards from here."),
@@ -69,6 +87,10 @@ StackArgument = Annotated[
         show_default=False,
         autocompletion=complete_stack_names,
     ),
+]
+SnapshotArgument = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="An id or its beginning, or a name.", autocompletion=complete_snapshot_names),
 ]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, max=3600, help="How long to wait at most.")

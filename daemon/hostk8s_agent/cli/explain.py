@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,16 @@ from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.cli.status import load_status
 from hostk8s_agent.errors import AgentError
 from hostk8s_agent.status.model import render_json
+from hostk8s_agent.workspace import DEFAULT_CLUSTER_NAME, read_environment_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hostk8s_agent.cli.explain_verbs import ExplainedKind
     from hostk8s_agent.cli.output import OutputFormat
+    from hostk8s_agent.cluster.binding import ClaimFinding
+    from hostk8s_agent.workspace import Workspace
 
 Document = dict[str, Any]
 
@@ -43,13 +47,14 @@ class Explanation:
 
 def explain(kind: ExplainedKind, name: str, output: OutputFormat, directory: Path | None) -> ExitCode:
     """Show the explanation; return OK when what is explained is as it should be."""
-    document = load_status(choose_workspace(directory), None)
-    explanation = {
-        "stack": explain_stack,
-        "directory": explain_directory,
-        "pv": explain_volume,
-        "pvc": explain_claim,
-    }[kind](document, name)
+    workspace = choose_workspace(directory)
+    document = load_status(workspace, None)
+    if kind == "pvc":
+        explanation = explain_claim(document, name, lambda: find_claim(workspace, name))
+    else:
+        explanation = {"stack": explain_stack, "directory": explain_directory, "pv": explain_volume}[kind](
+            document, name
+        )
     if output == "table":
         screen = find_screen()
         write("\n".join(wrap(f"{explanation.kind} {explanation.name} is {explanation.state}", "", screen)))
@@ -121,12 +126,47 @@ def explain_volume(document: Document, name: str) -> Explanation:
     raise _nothing("pv", name, known)
 
 
-def explain_claim(document: Document, name: str) -> Explanation:
-    """Explain a claim by the volumes of all stacks: one that holds it, is kept for it, or tells of it."""
+def explain_claim(document: Document, name: str, ask: Callable[[], ClaimFinding]) -> Explanation:
+    """Explain a claim by what the API server has, which `ask` finds; where nobody can be asked by what is known here.
+
+    What is known of one that a volume of ours holds needs no asking.
+    """
     for stack, volume in _list_volumes(document):
         if volume["claim"] == name:
             because = (f"the volume {volume['name']} of the stack {stack['name']} is bound to it",)
             return Explanation("pvc", name, "Bound", because, (), is_well=True)
+    try:
+        found = ask()
+    except AgentError as error:
+        return _explain_unseen_claim(document, name, error.message)
+    kept = [
+        f"the volume {volume['name']} of the stack {stack['name']} is kept for it"
+        for stack, volume in _list_volumes(document)
+        if volume.get("reservedFor") == name
+    ]
+    return Explanation("pvc", name, found.state, (*kept, *found.because), found.to_change, found.state == "Bound")
+
+
+def find_claim(workspace: Workspace, name: str) -> ClaimFinding:
+    """Ask the API server why the claim is as it is. Raises the `ClusterError` of why it cannot be asked."""
+    # Of this one kind: they cost a quarter of a second.
+    from hostk8s_agent.cluster.asking_once import open_once  # noqa: PLC0415
+    from hostk8s_agent.cluster.binding import judge_claim  # noqa: PLC0415
+    from hostk8s_agent.cluster.claim_ground import load_claim_ground  # noqa: PLC0415
+    from hostk8s_agent.cluster.kubeconfig import find_kubeconfig, load_kubeconfig  # noqa: PLC0415
+    from hostk8s_agent.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings(workspace)
+    given = settings.cluster_name or read_environment_file(workspace).get("CLUSTER_NAME")
+    source = find_kubeconfig(
+        workspace, os.environ, configured=settings.kubeconfig, cluster_name=given or DEFAULT_CLUSTER_NAME
+    )
+    with open_once(load_kubeconfig(source)) as client:
+        return judge_claim(load_claim_ground(client, name))
+
+
+def _explain_unseen_claim(document: Document, name: str, reason: str) -> Explanation:
+    """Explain a claim by the volumes of all stacks: one that is kept for it, or tells of it."""
     for stack, volume in _list_volumes(document):
         if volume.get("reservedFor") == name:
             because = (
@@ -151,7 +191,7 @@ def explain_claim(document: Document, name: str) -> Explanation:
         "pvc",
         name,
         "held by no volume of this workspace",
-        (*(_tell(problem) for _stack, problem in told), offers),
+        (*(_tell(problem) for _stack, problem in told), offers, f"the claim itself was not seen: {reason}"),
         (
             *(problem["hint"] for _stack, problem in told if problem["hint"]),
             "a claim is bound to a volume of its storageClassName that has its size and its access modes at least",

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostk8s_agent.cli.declaring import ExamplesFirst, OutputOption, WorkspaceOption, end
+from hostk8s_agent.cli.declaring import (
+    ExamplesFirst,
+    OutputOption,
+    SnapshotArgument,
+    WorkspaceOption,
+    complete_references,
+    complete_snapshot_names,
+    end,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hostk8s_agent.cli.exit_codes import ExitCode
 
-SnapshotArgument = Annotated[str, typer.Argument(metavar="ID", help="An id or its beginning, or a name.")]
 
 _EXAMPLES: dict[str, str] = {
     "ls": """
@@ -77,8 +84,8 @@ def _cat(
 
 
 def _diff(
-    first: Annotated[str, typer.Argument(metavar="A", help="The earlier one.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="The later one.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="The earlier one.", autocompletion=complete_snapshot_names)],
+    second: Annotated[str, typer.Argument(metavar="B", help="The later one.", autocompletion=complete_snapshot_names)],
     *,
     output: OutputOption = "table",
     workspace: WorkspaceOption = None,
@@ -94,7 +101,9 @@ def _diff(
 
 
 def _export(
-    reference: Annotated[str, typer.Argument(metavar="STACK[@WHICH]", help="As for restore.")],
+    reference: Annotated[
+        str, typer.Argument(metavar="STACK[@WHICH]", help="As for restore.", autocompletion=complete_references)
+    ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
     *,
     output: OutputOption = "table",

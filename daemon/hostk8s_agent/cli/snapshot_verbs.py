@@ -12,8 +12,12 @@ from hostk8s_agent.cli.declaring import (
     ExamplesFirst,
     ExamplesFirstGroup,
     OutputOption,
+    SnapshotArgument,
     StackArgument,
     WorkspaceOption,
+    complete_references,
+    complete_snapshot_names,
+    complete_stack_names,
     end,
 )
 
@@ -22,8 +26,9 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.cli.exit_codes import ExitCode
 
-RequiredStack = Annotated[str, typer.Argument(metavar="STACK", help="A stack, slashes included.")]
-SnapshotArgument = Annotated[str, typer.Argument(metavar="ID", help="An id or its beginning, or a name.")]
+RequiredStack = Annotated[
+    str, typer.Argument(metavar="STACK", help="A stack, slashes included.", autocompletion=complete_stack_names)
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 _EXAMPLES: dict[str, str] = {
@@ -127,7 +132,10 @@ def _show(snapshot: SnapshotArgument, *, output: OutputOption = "table", workspa
 
 
 def _verify(
-    snapshot: Annotated[str | None, typer.Argument(metavar="ID", help="Which one.", show_default=False)] = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="Which one.", show_default=False, autocompletion=complete_snapshot_names),
+    ] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All of the repository.")] = False,
     output: OutputOption = "table",
@@ -146,7 +154,11 @@ def _verify(
 def _restore(  # noqa: PLR0913 - one parameter an option
     reference: Annotated[
         str,
-        typer.Argument(metavar="STACK[@WHICH]", help="WHICH: an id, a name, latest, or a time such as 2 hours ago."),
+        typer.Argument(
+            metavar="STACK[@WHICH]",
+            help="WHICH: an id, a name, latest, or a time such as 2 hours ago.",
+            autocompletion=complete_references,
+        ),
     ],
     *,
     into: Annotated[str, typer.Option("--as", metavar="STACK", help="Into this stack's.", show_default=False)] = "",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hostk8s_agent.cluster.asking_once import open_once
 from hostk8s_agent.cluster.errors import ClusterForbiddenError
 from hostk8s_agent.cluster.kubeconfig import find_kubeconfig, load_kubeconfig
-from hostk8s_agent.cluster.requests import JSON, ClusterClient, Request, RequestCounter
+from hostk8s_agent.cluster.requests import JSON, ClusterClient, Request
 from hostk8s_agent.cluster.session import get_cluster_uid, get_server_version
 from hostk8s_agent.doctor.findings import Finding, fail, ok, warn
 from hostk8s_agent.errors import ClusterError
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 # The oldest that the tests run on.
 MIN_VERSION = (1, 20)
-CONNECT_SECONDS = 3.0
-READ_SECONDS = 10.0
 
 # What the agent asks for: group, resource, verbs. Server-side apply is a patch, and a create where there is none.
 PERMISSIONS = (
@@ -47,27 +44,11 @@ def check_cluster(found: Circumstances) -> Iterator[Finding]:
             yield fail("kubeconfig", error.message, error.hint)
         return
     yield ok("kubeconfig", f"{kubeconfig.path}, context {kubeconfig.context}")
-    # For this verb alone: it costs a quarter of a second.
-    from hostk8s_agent.cluster.client import ApiServerClient  # noqa: PLC0415
-    from hostk8s_agent.cluster.credentials import load_credentials  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory(prefix="hostk8s-agent-doctor-") as scratch:
-        try:
-            client = ApiServerClient(
-                load_credentials(kubeconfig, Path(scratch) / "credentials"),
-                RequestCounter(),
-                connect_timeout_seconds=CONNECT_SECONDS,
-                read_timeout_seconds=READ_SECONDS,
-            )
-        except ClusterError as error:
-            yield fail("API server", error.message, error.hint)
-            return
-        try:
+    try:
+        with open_once(kubeconfig) as client:
             yield from _check_server(client, found)
-        except ClusterError as error:
-            yield fail("API server", error.message, error.hint)
-        finally:
-            client.close()
+    except ClusterError as error:
+        yield fail("API server", error.message, error.hint)
 
 
 def _check_server(client: ClusterClient, found: Circumstances) -> Iterator[Finding]:
