@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from hostk8s_agent.cli.output import Screen
+from hostk8s_agent.cli.status_page import render_age, render_status_page
 from hostk8s_agent.errors import Problem
-from hostk8s_agent.status.model import render_agent_status
+from hostk8s_agent.status.model import DirectoryProtection, SnapshotsStatus, render_agent_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +73,7 @@ def test_the_table_shows_everything_on_one_screen_worst_first(
     """Connections, a row for each stack with its counts, and what is wrong with a place and a hint."""
     assert server.place.exists()
     done = run("status")
+    story = agent.board.stack("sample").message
     assert (done.code, done.err) == (1, "")
     assert done.out.splitlines() == [
         f"Agent       Running, version 0.1.0, process 4711, since 2025-01-31T07:59:00.000Z, {workspace.root}",
@@ -78,15 +81,54 @@ def test_the_table_shows_everything_on_one_screen_worst_first(
         "Cluster     Connected, kind-hostk8s, https://127.0.0.1:6443",
         f"Watch       inotify, {workspace.root}/software/stacks, last scan 2025-01-31T08:00:00.000Z",
         "",
-        "STACK               STATE    DIRECTORIES  VOLUMES  CLAIMS  MESSAGE",
-        f"sample              Blocked  0/1          0/1      0/1     {agent.board.stack('sample').message}",
-        "foundation/airflow  Ready    1/1          1/1      1/1     1 directory, 1 volume, 1 bound",
+        "STACK               STATE    DIRECTORIES  VOLUMES  CLAIMS  CHANGED  PROTECTED  MESSAGE",
+        f"sample              Blocked  0/1          0/1      0/1     -        -          {story}",
+        "foundation/airflow  Ready    1/1          1/1      1/1     -        -          1 directory, 1 volume, 1 bound",
         "",
         "Problems",
         "  PathConflict  software/stacks/sample/hostk8s.storage.yaml:9:13",
         "    the path /mnt/pv/airflow/logs is foundation/airflow's",
         "    hint: choose another path",
     ]
+
+
+def test_a_row_shows_when_it_was_changed_and_since_when_it_is_protected(agent: Any) -> None:
+    """As ages, for a glance; as times where there is room for everything."""
+    changed = replace(agent.board.stack("sample"), last_changed_at="2025-01-31T08:00:00.000Z")
+    protected = DirectoryProtection(
+        "sample", "logs", is_protected=True, snapshots=1, last_verified_at="2025-01-31T08:00:00.000Z"
+    )
+    document = render_agent_status(
+        replace(agent.status(), stacks=(changed,), snapshots=SnapshotsStatus(directories=(protected,)))
+    )
+    row = render_status_page(document, Screen())[6].split()
+    assert row[:5] == ["sample", "Blocked", "0/1", "0/1", "0/1"]
+    assert [cell[-1] for cell in row[5:7]] == ["d", "d"]
+    assert render_status_page(document, Screen(), is_wide=True)[6].count("2025-01-31T08:00:00.000Z") == 2
+    assert [render_age("2025-01-31T08:00:00Z", 1738310400 + seconds) for seconds in (-5, 59, 60, 7200, 172800)] == [
+        *("0s", "59s", "1m"),
+        *("2h", "2d"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "headers"),
+    [
+        (120, "STACK STATE DIRECTORIES VOLUMES CLAIMS CHANGED PROTECTED MESSAGE"),
+        (80, "STACK STATE DIRECTORIES VOLUMES PROTECTED MESSAGE"),
+        (60, "STACK STATE PROTECTED MESSAGE"),
+        (40, "STACK STATE"),
+        (16, "STACK STATE"),
+    ],
+)
+def test_a_narrow_terminal_does_without_what_matters_least(agent: Any, width: int, headers: str) -> None:
+    """Name and state stay, and no row is wider than the terminal."""
+    agent.board.update_stack(replace(agent.board.stack("sample"), message="a long story " * 20))
+    lines = render_status_page(render_agent_status(agent.status()), Screen(width=width))
+    table = lines[5:8]
+    assert " ".join(table[0].split()) == headers
+    assert max(map(len, table)) <= width
+    assert [row.split()[0][:4] for row in table[1:]] == ["samp", "foun"]
 
 
 def test_json_and_yaml_are_the_agents_own_document(run: Callable[..., Any], server: ControlServer, agent: Any) -> None:

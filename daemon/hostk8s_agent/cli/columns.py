@@ -49,6 +49,37 @@ def render_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], screen:
     ]
 
 
+def drop_columns(
+    headers: Sequence[str], rows: Sequence[Sequence[Cell]], screen: Screen, order: Sequence[str]
+) -> tuple[list[str], list[list[Cell]]]:
+    """Return the table with as many of its columns as a terminal has room for; `order` has what goes first.
+
+    Where none of those is left to go, the first column is cut.
+    """
+    kept, cells = list(headers), [list(row) for row in rows]
+    for name in order:
+        if _find_excess(kept, cells, screen) <= 0:
+            break
+        index = kept.index(name)
+        kept = kept[:index] + kept[index + 1 :]
+        cells = [row[:index] + row[index + 1 :] for row in cells]
+    if (excess := _find_excess(kept, cells, screen)) > 0:
+        width = max(1, max(measure(escape_controls(row[0].text)) for row in cells) - excess)
+        cells = [[Cell(cut(escape_controls(row[0].text), width), row[0].color), *row[1:]] for row in cells]
+    return kept, cells
+
+
+def _find_excess(headers: Sequence[str], rows: Sequence[Sequence[Cell]], screen: Screen) -> int:
+    """Return how many columns of a terminal are missing, the last column as narrow as it may get."""
+    if screen.width is None or not rows:
+        return 0
+    widths = [
+        max(measure(header), *(measure(escape_controls(row[index].text)) for row in rows))
+        for index, header in enumerate(headers)
+    ]
+    return sum(widths[:-1]) + min(widths[-1], MIN_LAST_WIDTH) + len(GAP) * (len(widths) - 1) - screen.width
+
+
 def measure(text: str) -> int:
     """Return how many columns the text takes."""
     if text.isascii():

@@ -89,6 +89,7 @@ def _describe_contract(name: str, contract: Contract, file: str, known: Document
         state="Pending",
         message=_describe_past(past),
         last_reconciled_at=str(past.get("lastReconciledAt", "")),
+        last_changed_at=str(past.get("lastChangedAt", "")),
         directories=tuple(
             DirectoryStatus(
                 name=directory.name,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from hostk8s_agent.cli.columns import Cell, cut, render_table, wrap
+from hostk8s_agent.cli.columns import Cell, cut, drop_columns, render_table, wrap
 from hostk8s_agent.cli.output import escape_controls
 from hostk8s_agent.cli.status_snapshots import render_protection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from hostk8s_agent.cli.output import Color, Screen
 
@@ -25,6 +27,8 @@ _COLORS: dict[str, Color] = {
     "Ready": "green",
 }
 FIELD_WIDTH = 12
+# What a narrow terminal does without, the first one first. The name and the state stay; the problems stand below.
+DROPPED_FIRST = ("CLAIMS", "CHANGED", "VOLUMES", "DIRECTORIES", "PROTECTED", "MESSAGE")
 _SYMBOLS = {"Blocked": "✗", "Invalid": "✗", "Pending": "…", "Removing": "-", "Ready": "✓"}
 _GOOD_STATES = frozenset({"Running", "Connected", "Absent"})
 
@@ -34,7 +38,7 @@ def render_status_page(document: Document, screen: Screen, *, is_wide: bool = Fa
     lines = list(_render_head(document, screen))
     stacks = sorted(document["stacks"], key=_rank)
     lines.append("")
-    rows = _render_stacks(stacks, screen, _find_protection(document) if is_wide else None)
+    rows = _render_stacks(stacks, screen, _find_protection(document), is_wide=is_wide)
     lines += rows or ["No stack has a contract: software/stacks/<stack>/hostk8s.storage.yaml"]
     problems = [*document["problems"], *(problem for stack in stacks for problem in stack["problems"])]
     lines += _render_problems(problems, screen)
@@ -51,6 +55,7 @@ def render_stack_page(document: Document, screen: Screen) -> list[str]:
         *wrap(stack["message"], " " * FIELD_WIDTH, screen),
         _field("Contract", stack["file"], screen),
         _field("Reconciled", stack["lastReconciledAt"] or "not yet", screen),
+        _field("Changed", stack.get("lastChangedAt") or "not yet", screen),
     ]
     directories = [
         [Cell(one["name"]), Cell(one["path"]), Cell(one["owner"]), Cell(one["permissions"]), *_state_cells(one, screen)]
@@ -144,21 +149,26 @@ def _find_protection(document: Document) -> dict[str, str]:
     return found
 
 
-def _render_stacks(stacks: Sequence[Document], screen: Screen, protection: dict[str, str] | None) -> list[str]:
-    headers = ["STACK", "STATE", "DIRECTORIES", "VOLUMES", "CLAIMS", "MESSAGE"]
-    rows = [_render_stack(stack, screen) for stack in stacks]
-    if protection is not None:
-        headers[-1:-1] = ["RECONCILED", "PROTECTED SINCE", "CONTRACT"]
-        for stack, row in zip(stacks, rows, strict=True):
-            row[-1:-1] = [
-                Cell(stack["lastReconciledAt"] or "not yet"),
-                Cell(protection.get(stack["name"], "-")),
-                Cell(stack["file"]),
-            ]
+def _render_stacks(
+    stacks: Sequence[Document], screen: Screen, protection: Mapping[str, str], *, is_wide: bool
+) -> list[str]:
+    """Return a row for each stack; times are ages, but in the wide table, which is of any width."""
+    now = time.time()
+
+    def show(at: str) -> str:
+        return at if is_wide or not at[:1].isdigit() else render_age(at, now)
+
+    headers = ["STACK", "STATE", "DIRECTORIES", "VOLUMES", "CLAIMS", "CHANGED", "PROTECTED", "MESSAGE"]
+    rows = [_render_stack(stack, screen, protection.get(stack["name"], "-"), show) for stack in stacks]
+    if not is_wide:
+        return render_table(*drop_columns(headers, rows, screen, DROPPED_FIRST), screen)
+    headers[-1:-1] = ["RECONCILED", "CONTRACT"]
+    for stack, row in zip(stacks, rows, strict=True):
+        row[-1:-1] = [Cell(stack["lastReconciledAt"] or "not yet"), Cell(stack["file"])]
     return render_table(headers, rows, screen)
 
 
-def _render_stack(stack: Document, screen: Screen) -> list[Cell]:
+def _render_stack(stack: Document, screen: Screen, protected: str, show: Callable[[str], str]) -> list[Cell]:
     claimed = sum(bool(volume["claim"]) for volume in stack["volumes"])
     return [
         Cell(stack["name"]),
@@ -166,8 +176,22 @@ def _render_stack(stack: Document, screen: Screen) -> list[Cell]:
         Cell(_count_ready(stack["directories"])),
         Cell(_count_ready(stack["volumes"])),
         Cell(f"{claimed}/{len(stack['volumes'])}"),
+        Cell(show(stack.get("lastChangedAt") or "-")),
+        Cell(show(protected), "yellow" if protected == "no" else None),
         Cell(stack["message"]),
     ]
+
+
+def render_age(at: str, now: float) -> str:
+    """Given a time (RFC 3339) and Unix time, return how long ago it was, in its largest unit: `5m`, `3h`, `12d`."""
+    try:
+        seconds = max(0, int(now - datetime.fromisoformat(at).timestamp()))
+    except ValueError:
+        return at
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def _render_problems(problems: Iterable[Mapping[str, Any]], screen: Screen) -> Iterator[str]:

@@ -158,7 +158,9 @@ class StackReconciler:
             file=self._file(stack),
             reconciled_at=self._now(),
         )
-        status = replace(describe_stack(facts), drift=self._reports.drift.settle(facts, screening))
+        changed_at = self._now() if len(failures) < len(plan.directories) + len(plan.objects) else ""
+        drift = self._reports.drift.settle(facts, screening)
+        status = replace(describe_stack(facts), drift=drift, last_changed_at=changed_at)
         self._take_stock(desired, observed, status)
         # Without a cluster nothing is said of them: what the contract asks for waits already.
         with suppress(ClusterError):

@@ -110,6 +110,8 @@ class StatusBoard:
             before = self._stacks.get(status.name)
             if before is not None:
                 status = _carry_usage(before, status)
+                # A run that had nothing to change says nothing of the last one that had.
+                status = replace(status, last_changed_at=status.last_changed_at or before.last_changed_at)
             self._stacks[status.name] = status
             is_changed = before is None or replace(before, last_reconciled_at=status.last_reconciled_at) != status
             if telling := find_telling(before, status, self._held.get(status.name)):

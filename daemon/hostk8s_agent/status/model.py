@@ -82,7 +82,10 @@ class DriftStatus:
 
 @dataclass(frozen=True, slots=True)
 class StackStatus:
-    """One stack. `file` is its contract, relative to the workspace; `problems` worst first; `drift` newest last."""
+    """One stack. `file` is its contract, relative to the workspace; `problems` worst first; `drift` newest last.
+
+    `last_changed_at` is when something of it was last made, changed or put back, in the volume or in the cluster.
+    """
 
     name: str
     file: str
@@ -93,6 +96,7 @@ class StackStatus:
     volumes: tuple[VolumeStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
     drift: tuple[DriftStatus, ...] = ()
+    last_changed_at: str = ""
 
     def as_unseen(self, message: str) -> StackStatus:
         """This status as it was known before, with nothing claimed of what was not seen since."""
@@ -259,7 +263,7 @@ def parse_stack_status(document: Mapping[str, Any]) -> StackStatus:
         drift=tuple(_parse(DriftStatus, one) for one in document.get("drift", ())),
         **{
             name: document[_camel_case(name)]
-            for name in ("name", "file", "state", "message", "last_reconciled_at")
+            for name in ("name", "file", "state", "message", "last_reconciled_at", "last_changed_at")
             if _camel_case(name) in document
         },
     )
