@@ -85,9 +85,8 @@ class Agent:
         self._board = StatusBoard(past=history.events, last_sequence=history.last_sequence, listeners=told)
         self.stack_status, self.history = self._board.stack, self._board.history
         self.events_after, self.wait_for_change = self._board.events_after, self._board.wait_for_change
-        self._metrics = AgentMetrics(
-            Sources(self.status, lambda: self._controller.queue_depth, self._connections.request_counts)
-        )
+        asked = self._connections.request_counts, self._connections.watch_restarts
+        self._metrics = AgentMetrics(Sources(self.status, lambda: self._controller.queue_depth, *asked))
         self.metrics = self._metrics.render
         self._book = ContractBook(
             workspace,

@@ -230,6 +230,10 @@ class Connections:
         """Return the requests sent to the API server so far, keyed by (verb, HTTP status or `none`)."""
         return self._cluster.request_counts()
 
+    def watch_restarts(self) -> int:
+        """Return how many watches of the cluster ended before their time so far."""
+        return self._cluster.watch_restarts()
+
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with either."""
         of_cluster = None if self._has_no_cluster() else self._cluster.state().problem

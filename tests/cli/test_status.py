@@ -147,6 +147,7 @@ def test_one_stack_is_shown_whole_and_judged_alone(run: Callable[..., Any], serv
     assert "logs       /mnt/pv/airflow/logs  50000:0  775          Ready" in done.out
     assert "hostk8s-foundation-airflow-logs-pv  Bound  airflow-storage  5Gi       airflow/airflow-logs" in done.out
     assert "sample" not in done.out
+    assert "What the directories hold is not measured: only a helper container leads" in done.out
 
 
 def test_all_ready_is_zero(run: Callable[..., Any], server: ControlServer, agent: Any) -> None:

@@ -228,6 +228,7 @@ def test_a_watch_that_is_cut_goes_on_from_where_it_was(
     wait_until(lambda: len(watches) >= 2)
 
     assert watches[:2] == ["100", "101"]
+    assert connected.connection.watch_restarts() == 1
     assert connected.told == [KEY]
     assert connected.count("list") == 3
     assert connected.state == "Connected"

@@ -79,7 +79,9 @@ PLAN = Plan(
 def build_metrics(status: AgentStatus = STATUS) -> AgentMetrics:
     """The metrics of an agent that is as `status` says, with its snapshots."""
     status = replace(status, snapshots=SNAPSHOTS)
-    return AgentMetrics(Sources(lambda: status, lambda: 3, lambda: {("watch", "200"): 4, ("get", "none"): 1}))
+    return AgentMetrics(
+        Sources(lambda: status, lambda: 3, lambda: {("watch", "200"): 4, ("get", "none"): 1}, lambda: 2)
+    )
 
 
 def read(metrics: AgentMetrics) -> dict[str, float]:
@@ -147,6 +149,7 @@ def test_what_is_true_is_read_off_the_status() -> None:
         "hostk8s_connection_up to=cluster": 0,
         "hostk8s_kubernetes_requests_total code=none verb=get": 1,
         "hostk8s_kubernetes_watches_total": 4,
+        "hostk8s_kubernetes_watch_restarts_total": 2,
         "hostk8s_last_scan_timestamp_seconds": 1738310400,
         "hostk8s_directory_declared_bytes directory=data stack=sample": 1 << 30,
         "hostk8s_directory_used_bytes directory=data stack=sample": 4096,

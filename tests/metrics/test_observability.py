@@ -49,7 +49,7 @@ def test_each_alert_fires_when_it_should_and_not_before(testbed: Any) -> None:
 @pytest.mark.tools
 def test_prometheus_finds_nothing_to_complain_of_in_the_names(testbed: Any) -> None:
     """Base units, suffixes, help texts: as its own linter wants them."""
-    metrics = AgentMetrics(Sources(lambda: STATUS, lambda: 0, lambda: {("get", "200"): 1}))
+    metrics = AgentMetrics(Sources(lambda: STATUS, lambda: 0, lambda: {("get", "200"): 1}, lambda: 0))
     metrics.reconciles.run_ended("ok", 0.1)
     assert promtool(testbed, "check", "metrics", stdin=metrics.render()) == ""
 

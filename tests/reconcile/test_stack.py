@@ -273,16 +273,19 @@ def test_a_saved_contract_is_applied_and_ready(bench: Bench) -> None:
         ObjectKey("PersistentVolume", "hostk8s-sample-one-pv"),
     ]
     assert (status.state, status.message) == ("Ready", "1 directory, 1 volume, 0 bound")
+    assert status.last_changed_at == status.last_reconciled_at
     assert [(one.phase, one.state) for one in status.volumes] == [("Available", "Ready")]
 
 
 def test_a_touched_contract_applies_nothing(bench: Bench) -> None:
     """A second run on what is in place writes nothing anywhere."""
     bench.save("sample")
-    bench.run("sample")
+    changed_at = bench.run("sample").last_changed_at
     volume_of(bench).applied.clear()
     cluster_of(bench).applied.clear()
-    assert bench.run("sample").state == "Ready"
+    bench.now += 60
+    again = bench.run("sample")
+    assert (again.state, again.last_changed_at) == ("Ready", changed_at)
     assert volume_of(bench).applied == []
     assert cluster_of(bench).applied == []
 

@@ -27,6 +27,10 @@ _COLORS: dict[str, Color] = {
     "Ready": "green",
 }
 FIELD_WIDTH = 12
+NOT_MEASURED = (
+    "What the directories hold is not measured: only a helper container leads into the volume, and each look would run "
+    "a container."
+)
 # What a narrow terminal does without, the first one first. The name and the state stay; the problems stand below.
 DROPPED_FIRST = ("CLAIMS", "CHANGED", "VOLUMES", "DIRECTORIES", "PROTECTED", "MESSAGE")
 _SYMBOLS = {"Blocked": "✗", "Invalid": "✗", "Pending": "…", "Removing": "-", "Ready": "✓"}
@@ -79,6 +83,8 @@ def render_stack_page(document: Document, screen: Screen) -> list[str]:
         if rows:
             lines += ["", *render_table(headers, rows, screen)]
     lines += render_protection(document, stack["name"], screen)
+    if document["docker"]["access"] == "helper-container":
+        lines += ["", *wrap(NOT_MEASURED, "", screen)]
     lines += _render_drift(stack.get("drift", ()), screen)
     lines += _render_problems([*stack["problems"], *document["problems"]], screen)
     return lines

@@ -19,6 +19,7 @@ from hostk8s_agent.cluster.sockets import Lifelines
 from hostk8s_agent.cluster.statuses import error_from_status
 from hostk8s_agent.cluster.translation import translate_errors
 from hostk8s_agent.cluster.wire import Call
+from hostk8s_agent.errors import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -113,7 +114,12 @@ class ApiServerClient:
                 with translate_errors(self.server):
                     body = stream.read_some()
                 raise error_from_status(stream.status, _status_of(body), request.subject, stream.headers)
-            yield self._read_events(stream, request)
+            try:
+                yield self._read_events(stream, request)
+            except ClusterError:
+                # Cut, silent for too long, or expired: whatever the reader of the events makes of them counts too.
+                self._counter.count_watch_restart()
+                raise
 
     def close(self) -> None:
         """Break all connections, also under requests that wait for an answer in other threads."""

@@ -123,6 +123,10 @@ class ClusterConnection(ClaimsInMirror):
         """Return the number of requests sent so far, keyed by (verb, HTTP status or `none`)."""
         return self._counter.snapshot()
 
+    def watch_restarts(self) -> int:
+        """Return how many watches ended before their time so far."""
+        return self._counter.watch_restarts
+
     # The reconciler's side: ClusterAccess
 
     def observe_objects(self, stack: str, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, ObservedObject]:

@@ -76,11 +76,23 @@ class RequestCounter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._watch_restarts = 0
 
     def count(self, verb: Verb, answer: str) -> None:
         """Count one request; `answer` is the HTTP status, or `none` when no answer came."""
         with self._lock:
             self._counts[verb, answer] += 1
+
+    def count_watch_restart(self) -> None:
+        """Count a watch that ended before its time, so that another one has to be begun."""
+        with self._lock:
+            self._watch_restarts += 1
+
+    @property
+    def watch_restarts(self) -> int:
+        """How many watches ended before their time."""
+        with self._lock:
+            return self._watch_restarts
 
     def snapshot(self) -> Mapping[tuple[str, str], int]:
         """Return the counts so far, keyed by (verb, answer)."""

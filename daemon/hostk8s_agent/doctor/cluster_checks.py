@@ -83,6 +83,21 @@ def _check_identity(client: ClusterClient, found: Circumstances) -> Finding:
     return ok("API server", "answers")
 
 
+def check_mount(found: Circumstances) -> Iterator[Finding]:
+    """Give what the agent has found by writing through the volume and reading in the nodes; nothing without one."""
+    if found.status is None or not (words := found.status["cluster"].get("mount")):
+        return
+    stacks = found.status["stacks"]
+    told = [*found.status["problems"], *(problem for stack in stacks for problem in stack["problems"])]
+    problem = next((one for one in told if one["code"].startswith("NodeMount")), None)
+    if problem is None:
+        yield ok("mount probe", words)
+    elif problem["code"] in {"NodeMountPartial", "NodeMountUnchecked"}:
+        yield warn("mount probe", words, problem["hint"] or "hostk8s-agent status")
+    else:
+        yield fail("mount probe", words, problem["hint"] or "hostk8s-agent status")
+
+
 def _may(client: ClusterClient, group: str, resource: str, verb: str) -> bool:
     """Ask the API server whether we may (SelfSubjectAccessReview)."""
     body = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hostk8s_agent.doctor.agent_checks import check_agent
 from hostk8s_agent.doctor.circumstances import find_circumstances
-from hostk8s_agent.doctor.cluster_checks import check_cluster
+from hostk8s_agent.doctor.cluster_checks import check_cluster, check_mount
 from hostk8s_agent.doctor.docker_checks import check_docker
 from hostk8s_agent.doctor.findings import Finding, fail
 from hostk8s_agent.doctor.machine_checks import check_machine
@@ -25,6 +25,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
         ("agent", check_agent),
         ("machine", check_machine),
         ("Docker", check_docker),
+        ("mount", check_mount),
         ("cluster", check_cluster),
         ("snapshots", check_snapshots),
     ):

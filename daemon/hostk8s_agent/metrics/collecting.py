@@ -27,12 +27,13 @@ class Sources:
     """What the metrics ask. Every call is quick, and asks nobody else.
 
     `queue_depth` is how many stacks wait for a worker; `request_counts` the requests sent to the API server so far,
-    keyed by (verb, HTTP status or `none`).
+    keyed by (verb, HTTP status or `none`), `watch_restarts` the watches that ended before their time.
     """
 
     status: Callable[[], AgentStatus]
     queue_depth: Callable[[], int]
     request_counts: Callable[[], Mapping[tuple[str, str], int]]
+    watch_restarts: Callable[[], int]
 
 
 class AgentCollector(Collector):
@@ -63,6 +64,11 @@ class AgentCollector(Collector):
         watches = sum(number for (verb, _code), number in counts.items() if verb == "watch")
         yield CounterMetricFamily(
             "hostk8s_kubernetes_watches", "Watches that were begun: each ends after some minutes.", value=watches
+        )
+        yield CounterMetricFamily(
+            "hostk8s_kubernetes_watch_restarts",
+            "Watches that ended before their time: cut, silent or expired.",
+            value=self._sources.watch_restarts(),
         )
 
 

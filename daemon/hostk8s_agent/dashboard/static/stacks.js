@@ -235,7 +235,7 @@ function volumeCell(volume) {
 function usage(directory) {
   const declared = directory.declaredBytes ? bytes(directory.declaredBytes) : "?";
   if (typeof directory.usedBytes !== "number") {
-    return h("span", { class: "quiet", title: "Not measured: that takes a way into the volume that can look." }, `? of ${declared}`);
+    return h("span", { class: "quiet", title: "Not measured: nobody has looked yet, or only a helper container leads into the volume, and each look would run a container." }, `? of ${declared}`);
   }
   const share = directory.declaredBytes ? directory.usedBytes / directory.declaredBytes : 0;
   const fill = h("span", {});
