@@ -76,17 +76,48 @@ install_missing_packages() {
 }
 
 # install_tools: what tests use besides the parts. strace makes system calls of the agent fail, chromium shows its page,
-# promtool judges its metrics and alert rules, pngquant makes pictures of the page small, sqlite3 writes in a pod.
+# promtool judges its metrics and alert rules, pngquant makes pictures of the page small, sqlite3 and PostgreSQL write
+# in a pod.
 install_tools() {
   command -v strace >/dev/null || install_packages strace
   find_tool sqlite3 >/dev/null || install_packages sqlite3
   find_tool chromium >/dev/null || install_packages chromium
   find_tool pngquant >/dev/null || install_packages pngquant
+  find_tool postgresql >/dev/null || with_lock cache/postgresql unpack_postgresql
   find_tool promtool >/dev/null || with_lock cache/promtool unpack_from_package prometheus /usr/bin/promtool "$CACHE/debian/promtool"
 }
 
-# find_tool NAME: prints where it is; nothing when it is missing.
-find_tool() { command -v "$1" || command -v "$CACHE/debian/$1"; }
+# find_tool NAME: prints where it is; nothing when it is missing. PostgreSQL is a folder, with bin/ and lib/ in it.
+find_tool() {
+  local folder
+  if [ "$1" = postgresql ]; then
+    for folder in {,"$CACHE/debian/postgresql"}/usr/lib/postgresql/15; do
+      [ ! -x "$folder/bin/postgres" ] || [ ! -x "$folder/bin/pg_amcheck" ] || { echo "$folder" && return 0; }
+    done
+    return 1
+  fi
+  command -v "$1" || command -v "$CACHE/debian/$1"
+}
+
+# unpack_postgresql: the server and what it lacks on this machine, without installing it: that would make a cluster of it.
+unpack_postgresql() {
+  local folder packages
+  require_debian postgresql-15
+  update_package_lists
+  folder=$(make_workspace)
+  packages=$(apt-get install --simulate --no-install-recommends postgresql-15 2>"$folder/apt.log" |
+    awk '$1 == "Inst" && $2 ~ /^(lib|postgresql-(client-)?15)/ && $2 !~ /llvm|perl/ { print $2 }')
+  say "unpacking PostgreSQL from Debian packages"
+  # shellcheck disable=SC2086 # a list of names
+  (cd "$folder" && apt-get -qq -o APT::Sandbox::User= download ${packages:-postgresql-15 postgresql-client-15} >>apt.log 2>&1) || {
+    say_log_end "$folder/apt.log"
+    fail "the Debian package postgresql-15 is missing: check that 'apt-get download postgresql-15' works"
+  }
+  rm -rf -- "$CACHE/debian/postgresql.new" "$CACHE/debian/postgresql"
+  mkdir -p "$CACHE/debian/postgresql.new"
+  for packages in "$folder"/*.deb; do dpkg-deb -x "$packages" "$CACHE/debian/postgresql.new"; done
+  mv "$CACHE/debian/postgresql.new" "$CACHE/debian/postgresql"
+}
 
 print_tool() {
   find_tool "$1" || fail "$1 is missing: get it with 'testbed install tools'"

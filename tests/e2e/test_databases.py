@@ -1,107 +1,125 @@
-"""A database under load: frozen for its snapshot it is whole afterwards, whatever it was writing."""
+"""Databases under load: wrecked, brought back by one command from a scheduled snapshot, and whole by their checks."""
 
 from __future__ import annotations
 
-import io
 import json
-import sqlite3
-import subprocess
-import tarfile
+import random
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.databases import OWNER, build_image, check, render_pod
 
 from hostk8s_agent.control.client import ControlClient
-from hostk8s_agent.snapshot.exporting import export_snapshot
-from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.workspace import Workspace
 from reliability import Row
 
-pytestmark = [pytest.mark.engine, pytest.mark.node]
+pytestmark = [pytest.mark.engine, pytest.mark.node, pytest.mark.tools]
 
-IMAGE = "hostk8s.local/sqlite:1"
-# One connection that stays open and writes without a pause, so that the write-ahead log is always being written.
-WRITE = """
-rm -f /data/db*
-{ echo 'PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=50; CREATE TABLE t(id INTEGER PRIMARY KEY, a, b);'
-  echo 'CREATE INDEX i ON t(a);'
-  while true; do echo 'BEGIN; INSERT INTO t(a, b) SELECT random(), hex(randomblob(300)) FROM
-    (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n LIMIT 50) SELECT x FROM n);
-    DELETE FROM t WHERE id IN (SELECT id FROM t WHERE id % 7 = 0 LIMIT 40); COMMIT;'; done
-} | sqlite3 /data/db
-"""
+SCHEDULE = "  snapshots: {schedule: every 1m, quiesce: freeze, keep: {last: 5}}\n"
 
 
-def build_image(docker: Callable[..., str], host: str, program: str, container: str) -> None:
-    """Make an image with sqlite3 in it from this machine's, and give it to the node's containerd."""
-    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    libraries = [word for line in listed.splitlines() for word in line.split() if word.startswith("/")]
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as archive:
-        recipe = b"FROM hostk8s.local/busybox:1\nCOPY root /\nENV LD_LIBRARY_PATH=/lib/all\n"
-        member = tarfile.TarInfo("Dockerfile")
-        member.size = len(recipe)
-        archive.addfile(member, io.BytesIO(recipe))
-        archive.add(Path(program).resolve(), "root/bin/sqlite3")
-        for library in libraries:
-            place = library if "ld-linux" in library else f"/lib/all/{Path(library).name}"
-            archive.add(Path(library).resolve(), f"root{place}")
-    command = ["docker", "--host", host, "build", "--quiet", "--tag", IMAGE, "-"]
-    subprocess.run(command, input=context.getvalue(), capture_output=True, check=True)
-    into = ["docker", "--host", host, "exec", "-i", container, "ctr", "-n", "k8s.io", "images", "import", "-"]
-    with subprocess.Popen(["docker", "--host", host, "save", IMAGE], stdout=subprocess.PIPE) as saved:
-        subprocess.run(into, stdin=saved.stdout, capture_output=True, check=True)
-    assert saved.returncode == 0
-    assert docker("image", "inspect", IMAGE)
+class Databases:
+    """A pod that writes to both databases in its stack's directory without a pause, and what may become of it."""
+
+    def __init__(self, parts: tuple[Any, Any, Any], stack: str, folder: Path, wait_until: Callable[..., None]) -> None:
+        self.site, self._cluster, self._engine = parts
+        self.stack = stack
+        self.folder = folder
+        self._wait_until = wait_until
+        self._client = ControlClient(Workspace(self.site.root.resolve()))
+
+    def run(self) -> None:
+        """Start the pod, and wait until both write."""
+        for left in self.folder.glob("*-writes"):
+            left.unlink()
+        self._cluster.kubectl("apply", "-f", "-", stdin=render_pod(self.site.prefix))
+
+        try:
+            for name in ("sqlite", "postgresql"):
+                self._wait_until((self.folder / f"{name}-writes").exists, f"{name} writes", 120)
+            # The kubelet tells it a moment later, and a pod that is starting is not frozen.
+            get = ("pod", "db", "-n", self.site.prefix)
+            self._wait_until(lambda: self._cluster.get(*get)["status"].get("phase") == "Running", "it runs")
+        except AssertionError as error:
+            logs = ("-n", self.site.prefix, "logs", "db", "-c", "postgresql")
+            raise AssertionError(f"{error}: {self._cluster.kubectl(*logs, check=False)}") from error
+
+    def end(self) -> None:
+        """Take the pod away in the middle of its writing."""
+        self._cluster.kubectl("-n", self.site.prefix, "delete", "pod", "db", "--wait=true")
+
+    def find_snapshot(self) -> dict[str, Any]:
+        """The newest snapshot that the schedule has taken while they wrote, waiting for the first one."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            found[:] = [
+                one
+                for one in self._client.snapshots(self.stack)["snapshots"]
+                if one["state"] == "good" and one["tags"] == ["scheduled"] and one["quiesce"]["reached"] == "frozen"
+            ]
+            return bool(found)
+
+        self._wait_until(look, "a scheduled snapshot, frozen", 120)
+        return found[-1]
+
+    def wreck(self, dice: random.Random) -> None:
+        """Overwrite, cut or remove what is in the directory, at random; little of it stays what it was."""
+        for path in sorted(self.folder.rglob("*")):
+            if not path.is_file():
+                continue
+            kind = dice.choice(("overwritten", "cut", "removed", "removed", "left"))
+            if kind == "overwritten":
+                path.write_bytes(dice.randbytes(min(path.stat().st_size, 50_000)))
+            elif kind == "cut":
+                with path.open("r+b") as file:
+                    file.truncate(path.stat().st_size // 2)
+            elif kind == "removed":
+                path.unlink()
+        shutil.rmtree(self.folder / "pg/base")
+
+    def restore(self, snapshot: str) -> None:
+        """By one command."""
+        done = self.site.run("snapshot", "restore", f"{self.stack}@{snapshot}", "--yes", timeout_seconds=180)
+        assert done.returncode == 0, done.stderr
+
+    def check(self) -> str:
+        """What the databases say of themselves."""
+        return check(self._engine.docker, self.folder)
 
 
 @pytest.fixture
-def database(
+def databases(
     tmp_path: Path, wait_until: Callable[..., None], node: Any, site_on: Callable[..., Any], testbed: Any
-) -> Iterator[tuple[Any, Any, str, Path]]:
-    """An agent, and a pod that writes to SQLite in its stack's directory without a pause."""
+) -> Iterator[Databases]:
+    """An agent without a schedule, and a claim to its stack's directory."""
     site, cluster, engine = site_on(tmp_path, wait_until, node)
-    build_image(engine.docker, node.docker_host, testbed.run("tool", "sqlite3"), node.container)
+    testbed.run("install", "tools")
+    postgresql = Path(testbed.run("tool", "postgresql"))
+    build_image(engine.docker, node.docker_host, testbed.run("tool", "sqlite3"), postgresql, node.container)
     stack = f"{site.prefix}-db"
-    site.environment["HOSTK8S_AGENT_SNAPSHOT_SCHEDULE"] = "off"
-    site.environment["HOSTK8S_AGENT_SNAPSHOT_QUIESCE"] = "freeze"
+    for name, value in (("SCHEDULE", "off"), ("JITTER_SECONDS", "0"), ("MIN_FREE_PERCENT", "0")):
+        site.environment[f"HOSTK8S_AGENT_SNAPSHOT_{name}"] = value
     site.start()
-    site.save(stack, owner="0:0", permissions="0755")
+    site.save(stack, owner=f"{OWNER}:{OWNER}", permissions="0700")
     site.wait_for(stack, "Ready")
     claim = {
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": f"{site.prefix}-{stack}",
         "resources": {"requests": {"storage": "1Gi"}},
     }
-    container = {
-        "name": "db",
-        "image": IMAGE,
-        "imagePullPolicy": "Never",
-        "command": ["/bin/sh", "-c", WRITE],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-    }
-    pod = {
-        "terminationGracePeriodSeconds": 0,
-        "automountServiceAccountToken": False,
-        "containers": [container],
-        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "claim"}}],
-    }
-    mine = {"namespace": site.prefix}
+    mine = {"namespace": site.prefix, "name": "claim"}
     objects = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": site.prefix}},
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {**mine, "name": "claim"}, "spec": claim},
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {**mine, "name": "db"}, "spec": pod},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": mine, "spec": claim},
     ]
     try:
         cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         folder = engine.mountpoint(node.volume) / site.prefix / stack / "one"
-        wait_until(lambda: (folder / "db-wal").exists() and (folder / "db").stat().st_size > 1 << 20, "it writes", 120)
-        # The kubelet tells it a moment later, and a pod that is starting is not frozen.
-        wait_until(lambda: cluster.get("pod", "db", "-n", site.prefix)["status"].get("phase") == "Running", "it runs")
-        yield site, cluster, stack, folder
+        yield Databases((site, cluster, engine), stack, folder, wait_until)
     finally:
         cluster.kubectl("delete", "namespace", site.prefix, "--ignore-not-found", "--wait=false")
         cluster.kubectl("-n", site.prefix, "delete", "pod,pvc", "--all", "--wait=true", check=False)
@@ -109,45 +127,35 @@ def database(
         assert site.stop() == 0, site.log.read_text(encoding="utf-8")
 
 
-def check(folder: Path) -> str:
-    """What SQLite says of the database in a folder, its log replayed: `ok` if it is whole."""
-    with closing(sqlite3.connect(folder / "db")) as connection:
-        try:
-            [(words,), *_] = connection.execute("PRAGMA integrity_check").fetchall()
-            return str(words) if connection.execute("SELECT count(*) FROM t").fetchone()[0] else "empty"
-        except sqlite3.DatabaseError as error:
-            return str(error)
-
-
 @pytest.mark.fault(
     "I7",
-    "SQLite in WAL mode under write load in a pod, snapshotted with freeze",
-    holds="the restored database passes its own check",
+    "SQLite (WAL) and PostgreSQL write in a pod while scheduled snapshots freeze it; then their directory is wrecked, "
+    "and restored in place by one command",
+    holds="`PRAGMA integrity_check` and `pg_amcheck` find nothing, and the pod goes on with what is there",
     target="0 corrupt of 50",
     short=1,
     full=50,
 )
-def test_a_frozen_database_is_whole(row: Row, database: tuple[Any, Any, str, Path], tmp_path: Path) -> None:
-    """And when its directory is wrecked, one command brings it back."""
-    site, cluster, stack, folder = database
-    workspace = Workspace(site.root.resolve())
-    repository = Repository(Path(site.status()["snapshots"]["repository"]))
-    last = ""
+def test_wrecked_databases_are_whole_after_one_command(row: Row, databases: Databases) -> None:
+    """However they were wrecked, and in whatever write they were snapshotted."""
+    dice = random.Random(7)
+    used: set[str] = set()
+    databases.run()
+    databases.site.save(
+        databases.stack, databases.site.render(databases.stack, owner=f"{OWNER}:{OWNER}", permissions="0700") + SCHEDULE
+    )
     for trial in row.trials():
         with trial as number:
-            snapshot = ControlClient(workspace).ask_of_snapshots("create", {"stack": stack}, 120)["snapshot"]
-            assert snapshot["quiesce"]["reached"] == "frozen", snapshot["quiesce"]
-            last = snapshot["id"]
-            copy = tmp_path / f"copy-{number}"
-            export_snapshot(repository, repository.load(last), copy)
-            assert check(copy / "one") == "ok"
-    for line in site.log.read_text(encoding="utf-8").splitlines():
+            if number:
+                databases.run()
+            snapshot = databases.find_snapshot()["id"]
+            used.add(snapshot)
+            databases.end()
+            databases.wreck(dice)
+            databases.restore(snapshot)
+            assert databases.check() == "ok"
+    row.note(f"{len(used)} scheduled snapshots, each the newest of its moment")
+    for line in databases.site.log.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         if record.get("event") == "rest.thawed":
             row.measure("frozen", record["frozen_seconds"], "s", statistic="max")
-    cluster.kubectl("-n", site.prefix, "delete", "pod", "db", "--wait=true")
-    for file in folder.iterdir():
-        file.write_bytes(b"wrecked")
-    restored = site.run("snapshot", "restore", f"{stack}@{last}", "--yes", timeout_seconds=120)
-    assert restored.returncode == 0, restored.stderr
-    assert check(folder) == "ok"
