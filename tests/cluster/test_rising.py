@@ -8,7 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hostk8s_agent.cluster.errors import ClusterFailedError, ClusterForbiddenError, ClusterUnreachableError
+from hostk8s_agent.cluster.errors import (
+    ClusterBusyError,
+    ClusterFailedError,
+    ClusterForbiddenError,
+    ClusterUnreachableError,
+)
 from hostk8s_agent.cluster.rising import RisingServer
 from hostk8s_agent.cluster.state import ConnectionTiming
 
@@ -103,6 +108,7 @@ def test_eagerness_has_an_end_and_does_not_begin_anew_at_once() -> None:
     rising.begin()
     assert rising.find_pause_seconds(server, AWAY) == 0.25
     assert rising.find_pause_seconds(server, ClusterFailedError("no storage yet")) == 0.25
+    assert rising.find_pause_seconds(server, ClusterBusyError("its storage is being initialized")) == 0.25
     assert rising.find_pause_seconds(server, ClusterForbiddenError("no rights")) is None
     now[0] += 50
     assert rising.find_pause_seconds(server, AWAY) == 1.0

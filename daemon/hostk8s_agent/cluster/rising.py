@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from hostk8s_agent.cluster.errors import (
-    ClusterFailedError,
     ClusterUnreachableError,
+    ClusterWaitError,
     ObjectMissingError,
 )
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 _KNOCK_SECONDS = 0.2
 
-# What a server says while it gets ready: nothing whole, 5xx, or that there is no kube-system yet.
-_SIGNS_OF_RISING = (ClusterUnreachableError, ClusterFailedError, ObjectMissingError)
+# What a server says while it gets ready: nothing whole, 5xx, 429 (its storage is being initialized), or that there is
+# no kube-system yet.
+_SIGNS_OF_RISING = (ClusterUnreachableError, ClusterWaitError, ObjectMissingError)
 
 
 class RisingServer:

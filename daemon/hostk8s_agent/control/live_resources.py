@@ -6,7 +6,7 @@ However many follow, the agent is looked at once for all of them, and while nobo
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,8 +15,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from hostk8s_agent.control.errors import AgentBusyError
-from hostk8s_agent.control.rendering import StatusRenderer, render_changes, render_message, render_snapshot
-from hostk8s_agent.status.model import AgentStatus, render_agent_status
+from hostk8s_agent.control.rendering import (
+    StatusRenderer,
+    render_changes,
+    render_frame,
+    render_message,
+    render_snapshot,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,7 +63,7 @@ class LiveResources:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the followers know already."""
+    """One look at the agent: what the followers know then. `frame` is the status without its stacks, as JSON has it."""
 
     stacks: dict[str, StackStatus]
     frame: dict[str, object]
@@ -75,6 +80,7 @@ class _Feed:
         self._queues: set[asyncio.Queue[bytes | None]] = set()
         self._looking: asyncio.Task[None] | None = None
         self._begun = asyncio.Event()
+        self._seen: _Seen | None = None
         self._limiter = anyio.CapacityLimiter(2)
 
     @property
@@ -90,23 +96,24 @@ class _Feed:
             if self._looking is None:
                 self._begun = asyncio.Event()
                 self._looking = asyncio.ensure_future(self._look(self._begun))
-            # Taken after the first look, and after the queue is known: a change in between comes twice, and none is
-            # missed.
+            # What the last look saw, read after the queue is known: what later ones see comes by the queue.
             await self._begun.wait()
-            yield await run_sync(self._render_snapshot, abandon_on_cancel=True)
+            if (seen := self._seen) is None:
+                return
+            yield await run_sync(self._render_snapshot, seen, abandon_on_cancel=True)
             while (message := await queue.get()) is not None:
                 yield message
         finally:
             self._queues.discard(queue)
             if not self._queues and self._looking is not None:
                 self._looking.cancel()
-                self._looking = None
+                self._looking = self._seen = None
 
     async def _look(self, begun: asyncio.Event) -> None:
         try:
-            seen = await run_sync(self._observe, abandon_on_cancel=True)
+            self._seen = await run_sync(self._observe, abandon_on_cancel=True)
             begun.set()
-            await self._look_until_stopped(seen)
+            await self._look_until_stopped(self._seen)
         finally:
             begun.set()
             for queue in self._queues:
@@ -122,6 +129,7 @@ class _Feed:
             if revision != before:
                 await asyncio.sleep(SETTLE_SECONDS)
             seen, message = await run_sync(self._render_changes, seen, abandon_on_cancel=True)
+            self._seen = seen
             quiet_seconds = 0.0 if message else quiet_seconds + LOOK_SECONDS
             if quiet_seconds >= KEEP_ALIVE_SECONDS:
                 quiet_seconds, message = 0.0, render_message("alive", b"{}")
@@ -136,16 +144,16 @@ class _Feed:
                 self._queues.discard(queue)
                 _end(queue)
 
-    def _render_snapshot(self) -> bytes:
-        status = self._agent.status()
+    def _render_snapshot(self, seen: _Seen) -> bytes:
         events = self._agent.events_after(max(0, self._agent.last_event_sequence - RECENT_EVENTS), 0)
-        return render_message("snapshot", render_snapshot(self._renderer.render(status), events))
+        status = self._renderer.render_document(seen.frame, tuple(seen.stacks.values()))
+        return render_message("snapshot", render_snapshot(status, events))
 
     def _observe(self) -> _Seen:
         # The number before the look: an event in between is then told, and at worst twice.
         sequence = self._agent.last_event_sequence
         status = self._agent.status()
-        return _Seen({stack.name: stack for stack in status.stacks}, _frame(status), sequence)
+        return _Seen({stack.name: stack for stack in status.stacks}, render_frame(status), sequence)
 
     def _render_changes(self, seen: _Seen) -> tuple[_Seen, bytes]:
         events: tuple[Event, ...] = self._agent.events_after(seen.sequence, 0)
@@ -166,10 +174,3 @@ def _end(queue: asyncio.Queue[bytes | None]) -> None:
     while not queue.empty():
         queue.get_nowait()
     queue.put_nowait(None)
-
-
-def _frame(status: AgentStatus) -> dict[str, object]:
-    """The whole status but for the stacks, as JSON has it."""
-    frame = render_agent_status(replace(status, stacks=()))
-    del frame["stacks"]
-    return frame

@@ -30,10 +30,12 @@ class StatusRenderer:
 
     def render(self, status: AgentStatus) -> bytes:
         """Return the document of `/v1/status` as JSON."""
-        parts = [self._render_stack(stack) for stack in status.stacks]
-        self._forget_all_but(status)
-        frame = render_agent_status(replace(status, stacks=()))
-        del frame["stacks"]
+        return self.render_document(render_frame(status), status.stacks)
+
+    def render_document(self, frame: dict[str, Any], stacks: Sequence[StackStatus]) -> bytes:
+        """Return the same, given what `render_frame` returns and all stacks."""
+        parts = [self._render_stack(stack) for stack in stacks]
+        self._forget_all_but(stacks)
         return b'%s,"stacks":[%s]}' % (_dump(frame)[:-1], b",".join(parts))
 
     def render_stacks(self, stacks: Iterable[StackStatus]) -> bytes:
@@ -50,11 +52,18 @@ class StatusRenderer:
             self._rendered[stack.name] = (stack, text)
         return text
 
-    def _forget_all_but(self, status: AgentStatus) -> None:
+    def _forget_all_but(self, stacks: Sequence[StackStatus]) -> None:
         with self._lock:
-            if len(self._rendered) > len(status.stacks):
-                names = {stack.name for stack in status.stacks}
+            if len(self._rendered) > len(stacks):
+                names = {stack.name for stack in stacks}
                 self._rendered = {name: known for name, known in self._rendered.items() if name in names}
+
+
+def render_frame(status: AgentStatus) -> dict[str, Any]:
+    """Return the whole status but for the stacks, as JSON has it; never empty."""
+    frame = render_agent_status(replace(status, stacks=()))
+    del frame["stacks"]
+    return frame
 
 
 def render_stacks(stacks: tuple[StackStatus, ...]) -> dict[str, Any]:

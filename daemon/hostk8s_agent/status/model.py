@@ -240,8 +240,10 @@ _Value = TypeVar("_Value", DirectoryStatus, VolumeStatus, Problem, DriftStatus)
 
 def render_json(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     """Return a status value as JSON has it: dataclasses as objects with camelCase keys, tuples as lists."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {key: render_json(getattr(value, name)) for name, key in _json_keys(type(value)).items()}
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if keys := _json_keys(type(value)):  # type: ignore[arg-type] # as below
+        return {key: render_json(getattr(value, name)) for name, key in keys.items()}
     if isinstance(value, (tuple, list)):
         return [render_json(item) for item in value]
     if isinstance(value, Mapping):
@@ -276,8 +278,8 @@ def _parse(kind: type[_Value], document: Mapping[str, Any]) -> _Value:
 
 @cache
 def _json_keys(kind: type[Any]) -> dict[str, str]:
-    """Return the key of each field of a dataclass."""
-    return {field.name: _camel_case(field.name) for field in fields(kind)}
+    """Return the key of each field of a dataclass; empty for any other class."""
+    return {field.name: _camel_case(field.name) for field in fields(kind)} if is_dataclass(kind) else {}
 
 
 @cache

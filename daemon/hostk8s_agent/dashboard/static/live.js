@@ -8,6 +8,13 @@ const HIDDEN_MILLISECONDS = 10_000;
 // The agent says something at least each 15 s.
 const SILENCE_MILLISECONDS = 40_000;
 
+/** The stream that begin.js has opened and what has come by it, once: a stream that has ended is none. */
+function takeEarly() {
+  const { source, events } = globalThis.early ?? {};
+  globalThis.early = undefined;
+  return source && source.readyState !== EventSource.CLOSED ? { source, events } : { source: null, events: [] };
+}
+
 /** Follow the agent. `tell` has `snapshot`, `changes`, `lost` (the agent) and `ended` (the session). */
 export function follow(tell) {
   let source = null;
@@ -17,17 +24,18 @@ export function follow(tell) {
 
   function open() {
     close();
-    source = new EventSource("api/v1/live");
-    source.addEventListener("snapshot", (event) => take(() => tell.snapshot(JSON.parse(event.data))));
-    source.addEventListener("changes", (event) => take(() => tell.changes(JSON.parse(event.data))));
+    const begun = takeEarly();
+    source = begun.source ?? new EventSource("api/v1/live");
+    for (const kind of ["snapshot", "changes"]) source.addEventListener(kind, take);
     source.addEventListener("alive", watch);
     source.addEventListener("error", () => lose());
     watch();
+    begun.events.forEach(take);
   }
 
-  function take(action) {
+  function take(event) {
     watch();
-    action();
+    tell[event.type](JSON.parse(event.data));
   }
 
   function watch() {

@@ -12,12 +12,19 @@ import { store, takeChanges, takeSnapshot } from "./store.js";
 import { count, refreshTimes } from "./words.js";
 
 let lostAt = null;
+let showingRest = 0;
 
 function show(names) {
   showParts(store.frame);
   showVerdict();
   showProblems();
   showStacks(names);
+  // In a turn of its own: the stacks are painted without waiting for what stands beside them.
+  clearTimeout(showingRest);
+  showingRest = setTimeout(showRest);
+}
+
+function showRest() {
   showSnapshots();
   showEvents();
 }
