@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hostk8s_agent.control.places import find_socket_paths
 from hostk8s_agent.service.installing import Owner
 from hostk8s_agent.service.systemd_files import render_system_files
 from hostk8s_agent.workspace import Workspace
@@ -38,13 +40,22 @@ spec:
 """
 
 
+def read_metrics(workspace: Workspace) -> str:
+    """What the agent's own socket says of figures."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(find_socket_paths(workspace)[0]))
+        asking.sendall(b"GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
+        with asking.makefile("rb") as answer:
+            return answer.read().decode()
+
+
 @pytest.mark.fault(
     "X3",
-    "canary secrets in environment, kubeconfig and contract, the agent at debug",
-    holds="no log, status, metric, history or support bundle has one",
-    target="0 of 20",
+    "canary secrets in environment, kubeconfig, contract, webhook and command, the agent at debug",
+    holds="no log, status, metric, history, snapshot or support bundle has one",
+    target="0 of 30",
     short=1,
-    full=20,
+    full=30,
 )
 def test_no_canary_gets_out(row: Row, site: Any, tmp_path: Path, wait_until: Any) -> None:
     """Every place where a secret may stand, every place where it could come out."""
@@ -52,7 +63,10 @@ def test_no_canary_gets_out(row: Row, site: Any, tmp_path: Path, wait_until: Any
         with trial:
             canaries = {
                 name: f"canary{secrets.token_hex(8)}"
-                for name in ("url", "aws", "registry", "bearer", "password", "word", "token")
+                for name in (
+                    *("url", "aws", "registry", "bearer", "password", "word", "token"),
+                    *("hook_path", "hook_token", "command"),
+                )
             }
             with socket.create_server(("127.0.0.1", 0)) as taken:
                 port = taken.getsockname()[1]
@@ -66,11 +80,25 @@ def test_no_canary_gets_out(row: Row, site: Any, tmp_path: Path, wait_until: Any
                 "AWS_SECRET_ACCESS_KEY": canaries["aws"],
                 "REGISTRY_PASSWORD": canaries["registry"],
                 "HOSTK8S_AGENT_LOG_LEVEL": "debug",
+                # Nobody listens there, so that each try ends with an error of a library.
+                "HOSTK8S_AGENT_NOTIFY_WEBHOOK_URL": f"http://127.0.0.1:{port}/{canaries['hook_path']}",
+                "HOSTK8S_AGENT_NOTIFY_WEBHOOK_TOKEN": canaries["hook_token"],
+                "HOSTK8S_AGENT_NOTIFY_COMMAND": json.dumps(["/bin/false", canaries["command"]]),
+                "HOSTK8S_AGENT_NOTIFY_AFTER_SECONDS": "0",
             }
+            site.save("kept")
             site.save("leaky", CONTRACT.format(word=canaries["word"], token=canaries["token"]))
             site.start()
             try:
-                wait_until(lambda: site.status()["stacks"], "the contract is judged")
+                # The volume waits for the cluster, which is not there.
+                wait_until(
+                    lambda: [one["state"] for one in site.stack("kept").get("directories", ())] == ["Ready"],
+                    "the contracts are judged",
+                )
+                wait_until(
+                    lambda: all(one["state"] == "Failing" for one in site.status()["notifications"]),
+                    "somebody was to be told",
+                )
                 said = [
                     done.stdout + done.stderr
                     for arguments in (
@@ -78,12 +106,16 @@ def test_no_canary_gets_out(row: Row, site: Any, tmp_path: Path, wait_until: Any
                         ("status", "-o", "json"),
                         ("events", "-o", "json"),
                         ("explain", "stack", "leaky"),
+                        ("explain", "pvc", "default/none"),
+                        ("notify", "test"),
+                        ("snapshot", "create", "kept", "-o", "json"),
                         ("doctor", "-o", "json"),
                         ("settings", "show", "--origin"),
                         ("plan", "-o", "json"),
                     )
                     for done in [site.run(*arguments)]
                 ]
+                said.append(read_metrics(Workspace(site.root.resolve())))
                 bundle = tmp_path / "dump.tar.gz"
                 assert site.run("dump", "--to", str(bundle)).returncode == 0
                 assert bundle.stat().st_mode & 0o777 == 0o600
@@ -93,8 +125,12 @@ def test_no_canary_gets_out(row: Row, site: Any, tmp_path: Path, wait_until: Any
                 members = [tar.extractfile(one) for one in tar.getmembers()]
                 said += [one.read().decode() for one in members if one is not None]
             said.append(site.log.read_text(encoding="utf-8"))
+            repository = tmp_path / "share/hostk8s-agent"
+            said += [file.read_bytes().decode("utf-8", "replace") for file in repository.rglob("*") if file.is_file()]
             everything = "\n".join(said)
             assert "leaky" in everything
+            assert "hostk8s_problems" in everything
+            assert any(file.suffix == ".json" for file in repository.rglob("manifests/*")), "a manifest was searched"
             for name, canary in canaries.items():
                 encoded = base64.b64encode(canary.encode()).decode().rstrip("=")
                 assert canary not in everything, f"the {name} canary got out"

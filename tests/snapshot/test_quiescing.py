@@ -264,11 +264,13 @@ def test_hooks_run_before_and_after_the_directories_are_read(ground: Ground, tmp
     assert ground.read("hooked", "words") == words, "it does not run twice"
 
 
-def test_a_hook_that_fails_is_told_and_the_one_after_runs_still(ground: Ground, tmp_path: Path) -> None:
-    """With the failure's kind and without the command."""
+def test_a_hook_that_fails_is_told_and_the_one_after_runs_still(
+    ground: Ground, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the failure's kind and without the command, which may hold a password, in no log and no journal either."""
     annotate = ("-n", ground.prefix, "annotate", "--overwrite", "pod", "hooked")
     for command, timeout, failure in (
-        ('["/bin/sh", "-c", "exit 7"]', "30s", "ended with exit code 7"),
+        ('["/bin/sh", "-c", "exit 7 # canary-password"]', "30s", "ended with exit code 7"),
         ('["/bin/sleep", "3599"]', "500ms", "did not end within 0.5 s"),
     ):
         ground.kubectl(*annotate, f"{PRE}command={command}", f"{PRE}timeout={timeout}")
@@ -276,6 +278,8 @@ def test_a_hook_that_fails_is_told_and_the_one_after_runs_still(ground: Ground, 
             reached = rest.reached()
         expected = f"the pre hook of the pod {ground.prefix}/hooked {failure}"
         assert reached == Reached(Consistency.LIVE, expected)
+        assert "canary-password" not in "".join(capfd.readouterr())
+        assert all(b"canary-password" not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
         assert ground.read("hooked", "words").endswith("after\n")
     [runtime] = open_runtimes(ground.nodes).values()
     found = runtime._nodes.run_command(runtime.node, ("pgrep", "-f", "^/bin/sleep 3599"), timeout_seconds=10)
