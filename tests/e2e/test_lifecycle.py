@@ -127,6 +127,31 @@ def test_a_volume_in_use_waits_for_its_claim_and_then_goes(
     assert site.run("prune").stdout.startswith("Nothing to prune")
 
 
+def test_a_directory_that_a_claim_uses_is_no_other_stacks(
+    pruning_site: Any, cluster: Any, docker_engine: Any, wait_until: Wait
+) -> None:
+    """A stack's folder is renamed while its volume is bound: nobody gets a second volume there, or another owner."""
+    site = pruning_site
+    old, new = f"{site.prefix}-old", f"{site.prefix}-new"
+    volume, path = persistent_volume_name(old, "one"), f"/mnt/pv/{site.prefix}/data"
+    file = site.save(old, path=path, owner="11:11")
+    site.start()
+    site.wait_for(old, "Ready")
+    cluster.kubectl("apply", "-f", "-", stdin=claim(site, volume, old))
+    wait_until(lambda: phase(cluster, volume) == "Bound", "the claim is bound")
+    folder = docker_engine.mountpoint(f"hostk8s-{site.prefix}") / site.prefix / "data"
+    shutil.rmtree(file.parent)
+    site.save(new, path=path, owner="12:12")
+    site.wait_for(old, "Removing")
+    assert site.wait_for_codes(new, "DirectoryInUse")["state"] == "Blocked"
+    assert site.run("reconcile", "--wait").returncode == 1
+    assert (folder.stat().st_uid, cluster.get("pv", persistent_volume_name(new, "one"))) == (11, {})
+    cluster.kubectl("delete", "pvc", f"{site.prefix}-claim")
+    site.wait_for(new, "Ready")
+    assert folder.stat().st_uid == 12
+    wait_until(lambda: site.stack(old)["state"] == "Unknown", "nothing is left of the old stack")
+
+
 def test_an_annotation_keeps_an_object(pruning_site: Any, cluster: Any, wait_until: Wait) -> None:
     """Whoever wrote it is asked first, and told how to take it back. A finalizer that is stuck is waited for calmly."""
     site = pruning_site

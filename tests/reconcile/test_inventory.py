@@ -89,3 +89,15 @@ def test_what_a_crash_kept_from_being_recorded_is_assumed() -> None:
     bench.inventory.assume("a", [CLASS, VOLUME])
     left = bench.inventory.settle("a", ())
     assert [(one.key.name, one.uid) for one in left] == [(VOLUME[1], ""), (CLASS[1], "uid of fast")]
+
+
+def test_what_another_stack_left_at_a_path_is_found() -> None:
+    """At it, in it or around it; not what the stack itself left, nor what is asked for."""
+    bench = Bench()
+    bench.apply("a", PATH)
+    assert not bench.inventory.has_left("b", ["/mnt/pv/a/b"])
+    bench.inventory.settle("a", ())
+    for path in ("/mnt/pv/a/b", "/mnt/pv/a", "/mnt/pv/a/b/c"):
+        assert bench.inventory.has_left("b", ["/mnt/pv/z", path])
+    assert not bench.inventory.has_left("b", ["/mnt/pv/a/bc"])
+    assert not bench.inventory.has_left("a", ["/mnt/pv/a/b"])

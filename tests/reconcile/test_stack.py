@@ -131,6 +131,10 @@ class FakeCluster:
         assert not namespace
         return ()
 
+    def observe_volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
+        assert path
+        return ()
+
     def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
         assert stack
         volumes = (one for key, one in sorted(self.objects.items()) if key.kind == "PersistentVolume")

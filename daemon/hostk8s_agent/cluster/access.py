@@ -35,6 +35,9 @@ class ClusterAccess(Protocol):
     def observe_pods(self, namespace: str = "") -> tuple[ObservedPod, ...]:
         """Ask for the pods of a namespace (empty: of all), sorted. One request; raises the `ClusterError` of it."""
 
+    def observe_volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
+        """Return the PersistentVolumes that lead to a path, into it or around it, sorted. Raises as above."""
+
     def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
         """Return the PersistentVolumes that name the StorageClass, sorted, whoever made them. Raises as above."""
 

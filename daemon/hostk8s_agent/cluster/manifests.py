@@ -88,6 +88,11 @@ class ManifestFiles:
         del namespace
         return ()
 
+    def observe_volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
+        """Return none: nobody can use what stands in a file."""
+        del path
+        return ()
+
     def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
         """Return those of the stack's file: each file has the StorageClasses of its own volumes."""
         with self._lock:

@@ -34,6 +34,13 @@ class InterestIndex:
             for key in wanted - before:
                 self._stacks[key].add(stack)
 
+    def add(self, stack: str, keys: Iterable[ObjectKey]) -> None:
+        """Say that `stack` waits for these objects as well, until it says again what it asks for."""
+        with self._lock:
+            known = self._objects.get(stack, frozenset())
+        if more := frozenset(keys) - known:
+            self.record(stack, known | more)
+
     def forget(self, stack: str) -> None:
         """Say that `stack` asks for nothing any more."""
         with self._lock:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hostk8s_agent.contract.paths import overlap
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.status.inventory import InventoryEntry, InventoryKey
 
@@ -115,6 +116,12 @@ class Inventory:
         """
         with self._lock:
             return tuple(self._find(key) for key in sorted(self._unwanted) if key.kind == "Directory")
+
+    def has_left(self, stack: str, paths: Collection[str]) -> bool:
+        """Whether another stack had one of the paths, or what is in or around it, and does not ask for it any more."""
+        with self._lock:
+            left = [key.name for key in self._unwanted if key.kind == "Directory" and key.stack != stack]
+        return any(overlap(one, path) for one in left for path in paths)
 
     def paths_left_by(self, stack: str) -> tuple[str, ...]:
         """Return the paths that the stack had and its contract does not ask for, sorted."""

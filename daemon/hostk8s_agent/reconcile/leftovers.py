@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hostk8s_agent.errors import ClusterError
+from hostk8s_agent.errors import ClusterError, Problem
+from hostk8s_agent.plan.occupying import find_occupiers
 from hostk8s_agent.plan.ownership import find_named_workspace
 from hostk8s_agent.plan.pruning import Leftover, Surroundings, Verdict, judge_leftover, plan_pruning
 from hostk8s_agent.plan.wording import subject_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.cluster.access import ClusterAccess
     from hostk8s_agent.plan.actions import DeleteObject
     from hostk8s_agent.plan.desired import DesiredState, ObjectKey
-    from hostk8s_agent.plan.observed import ObservedObject
+    from hostk8s_agent.plan.observed import ObservedObject, ObservedState
     from hostk8s_agent.reconcile.contracts import ContractBook
     from hostk8s_agent.reconcile.inventory import Applied, Inventory
     from hostk8s_agent.status.inventory import InventoryEntry
@@ -127,6 +128,24 @@ class Leftovers:
             return ()
         volumes = access.observe_volumes_of_class(leftover.stack, leftover.key.name)
         return tuple(subject_of(one.key) for one in volumes if one.key not in leaving and not one.is_terminating)
+
+    def find_occupiers(
+        self, desired: DesiredState, observed: ObservedState, find_access: Callable[[], ClusterAccess]
+    ) -> Mapping[str, ObservedObject]:
+        """Return through which volume a claim still uses each directory of the stack that it may not have yet.
+
+        By the directory's name; see `plan/occupying.py`. Looks beyond the stack's own objects only where something
+        was left behind at one of its paths. Without a cluster nobody is known to use anything.
+        """
+        if isinstance(observed.objects, Problem):
+            return {}
+        stack, paths = desired.stack, [one.path for one in desired.directories]
+        is_left = bool(self._inventory.find_beyond(stack, _wanted(desired))) or self._inventory.has_left(stack, paths)
+        try:
+            others = [one for path in paths for one in find_access().observe_volumes_at(path)] if is_left else []
+        except ClusterError:
+            others = []
+        return find_occupiers(desired, observed.objects, others)
 
     def release_paths(self, stack: str) -> None:
         """Let others have the paths that a stack has left behind with its last object; the data stays there."""

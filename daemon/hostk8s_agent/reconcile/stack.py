@@ -16,6 +16,7 @@ from hostk8s_agent.plan.holding import directory_of
 from hostk8s_agent.plan.mounting import MountFinding
 from hostk8s_agent.plan.objects import render_desired_state
 from hostk8s_agent.plan.observed import ObservedObject, ObservedState
+from hostk8s_agent.plan.occupying import explain_occupiers
 from hostk8s_agent.plan.ownership import find_other_workspaces, is_ours
 from hostk8s_agent.plan.planning import Constraints, plan_stack
 from hostk8s_agent.reconcile.controller import RunResult
@@ -208,12 +209,14 @@ class StackReconciler:
         self._lifecycle.leftovers.record(status.name, seen)
 
     def _constraints(self, desired: DesiredState, observed: ObservedState) -> Constraints:
-        conflicts = self._book.conflicts_of(desired.stack)
+        occupiers = self._lifecycle.leftovers.find_occupiers(desired, observed, self._backends.cluster)
+        # The end of their use brings this stack its next run.
+        self._reports.interest.add(desired.stack, (one.key for one in occupiers.values()))
         return Constraints(
             living_workspaces=frozenset(filter(_is_living_workspace, find_other_workspaces(desired, observed))),
-            lost_conflicts=self._book.lost_claims(desired.stack),
+            lost_conflicts=explain_occupiers(occupiers) | self._book.lost_claims(desired.stack),
             informed=(
-                *(one.problem for one in conflicts if not one.is_blocked),
+                *(one.problem for one in self._book.conflicts_of(desired.stack) if not one.is_blocked),
                 *explain_reservations(observed, self._backends.cluster),
             ),
             reservations=self._reports.holdings.find_reservations(desired, observed, self._backends.cluster),
