@@ -112,7 +112,7 @@ def test_a_snapshot_that_is_killed_leaves_the_repository_whole(row: Row, ground:
 
 
 @pytest.mark.fault(
-    "D2",
+    "D2/snapshot",
     "ENOSPC, EIO, EROFS at every system call that changes something, of taking a snapshot and of a restore",
     holds="error shown, the live tree and the repository intact, all well again when there is space",
     target="0 silent",
