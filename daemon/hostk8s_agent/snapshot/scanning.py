@@ -15,13 +15,15 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+import threading
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from hostk8s_agent.snapshot.durable import remove_durably, write_durably
 from hostk8s_agent.snapshot.model import ArchiveReference
-from hostk8s_agent.snapshot.reading import build_environment, descriptor_folder
+from hostk8s_agent.snapshot.reading import CHUNK_BYTES, build_environment, descriptor_folder
 from hostk8s_agent.volume.tree_access import TreeAccess
 
 if TYPE_CHECKING:
@@ -73,23 +75,40 @@ def scan_directory(access: VolumeAccess, path: str, settled_seconds: float = SET
     if not isinstance(access, TreeAccess) or not program:
         return None
     began = time.time()
-    with access.open_directory(path) as descriptor:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+    with access.open_directory(path) as descriptor, tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
             [program, ".", "-printf", _FORMAT],
             cwd=descriptor_folder(descriptor),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=words,
             env=build_environment(),
-            check=False,
-            timeout=_TIMEOUT_SECONDS,
+            bufsize=0,
         )
-    if done.returncode != 0 or done.stderr:
-        return None
+        digest, newest = _read_records(process)
+        if process.returncode != 0 or words.tell():
+            return None
     try:
-        newest = float(max(done.stdout.split(b"\0")).split(b" ", 1)[0])
+        return Scan(digest, float(newest.split(b" ", 1)[0]) < began - settled_seconds)
     except ValueError:
         return None
-    return Scan(hashlib.sha256(done.stdout).hexdigest(), newest < began - settled_seconds)
+
+
+def _read_records(process: subprocess.Popen[bytes]) -> tuple[str, bytes]:
+    """Return the digest of all that find prints, and its greatest record; a million entries are never held at once."""
+    digest, newest, rest = hashlib.sha256(), b"", b""
+    watchdog = threading.Timer(_TIMEOUT_SECONDS, process.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    with process:
+        if process.stdout is None:
+            raise AssertionError("it was asked for a pipe")
+        while chunk := process.stdout.read(CHUNK_BYTES):
+            digest.update(chunk)
+            *records, rest = (rest + chunk).split(b"\0")
+            newest = max((newest, *records))
+    watchdog.cancel()
+    return digest.hexdigest(), newest
 
 
 def name_scan(stack: str, path: str, volume: str) -> str:
