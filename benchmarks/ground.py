@@ -77,6 +77,23 @@ class Volume:
             shutil.rmtree(entry)
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The testbed's whole node: pods run on it and mount the volume."""
+
+    kubectl_program: str
+    kubeconfig: Path
+    volume: str
+    mountpoint: Path
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> None:
+        """Run kubectl on it. Raises `RuntimeError` in its words when it fails."""
+        command = [self.kubectl_program, "--kubeconfig", str(self.kubeconfig), *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+
+
 class Ground:
     """Gives out clusters, volumes and workspaces. All of it goes when the context ends, however it ends."""
 
@@ -155,8 +172,26 @@ class Ground:
         with tempfile.TemporaryDirectory(prefix="home-", dir=self._folder) as folder:
             yield Path(folder)
 
+    @contextlib.contextmanager
+    def node(self) -> Iterator[Node]:
+        """Give the testbed's whole node, where pods run; it stays when it was up before."""
+        status = self.testbed.status()["node"]
+        was_up = bool(status and status["status"] == "ready")
+        try:
+            self.testbed.run("up", "node")
+            status = self.testbed.status()["node"]
+            mountpoint = Path(self._docker("volume", "inspect", "--format", "{{.Mountpoint}}", status["volume"]))
+            yield Node(self.kubectl, Path(status["kubeconfig"]), status["volume"], mountpoint)
+        finally:
+            if not was_up:
+                self.testbed.run("down", "node")
+
     def environment(self, cluster: Cluster, volume: Volume, home: Path, *, access: str = "auto") -> dict[str, str]:
         """Return the environment of an agent whose state, socket and home are in `home`."""
+        return {**self.environment_on(cluster.kubeconfig, volume.name, home), "HOSTK8S_AGENT_VOLUME_ACCESS": access}
+
+    def environment_on(self, kubeconfig: Path, volume: str, home: Path) -> dict[str, str]:
+        """The same, for a cluster and a volume of any kind."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
@@ -164,9 +199,8 @@ class Ground:
             "XDG_RUNTIME_DIR": str(home / "run"),
             "LANG": "C.UTF-8",
             "DOCKER_HOST": self.docker_host,
-            "KUBECONFIG": str(cluster.kubeconfig),
-            "HOSTK8S_AGENT_VOLUME_NAME": volume.name,
-            "HOSTK8S_AGENT_VOLUME_ACCESS": access,
+            "KUBECONFIG": str(kubeconfig),
+            "HOSTK8S_AGENT_VOLUME_NAME": volume,
             # The volume goes away with the trial.
             "HOSTK8S_AGENT_KEEP_VOLUME": "false",
             "HOSTK8S_AGENT_LOG_FORMAT": "json",

@@ -26,6 +26,16 @@ MEMORY_MB = 150
 _PROCESS = Path(__file__).with_name("snapshot_process.py")
 
 
+def run_request(volume: Path, repository: Path, verb: str, names: list[str]) -> dict[str, float]:
+    """Have a process of its own create or restore a snapshot; return what it says: milliseconds and peaks in KiB."""
+    command = [sys.executable, str(_PROCESS), str(volume), str(repository), verb, *names]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{verb}: {done.stderr.decode(errors='replace')}")
+    said: dict[str, float] = json.loads(done.stdout)
+    return said
+
+
 @dataclass
 class _Contest:
     """The data, where everybody keeps theirs, and what was measured."""
@@ -42,11 +52,7 @@ class _Contest:
 
     def agent(self, repository: str, verb: str, volume: Path | None = None) -> dict[str, float]:
         """One request of the agent; remembers the most memory that any has taken."""
-        command = [sys.executable, str(_PROCESS), str(volume or self.volume), str(self.folder / repository), verb]
-        done = subprocess.run([*command, *self.names], capture_output=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{verb}: {done.stderr.decode(errors='replace')}")
-        said: dict[str, float] = json.loads(done.stdout)
+        said = run_request(volume or self.volume, self.folder / repository, verb, self.names)
         self.peak_mb = max(self.peak_mb, said["own_kib"] * 1024 / 1e6)
         return said
 

@@ -17,6 +17,8 @@ from ground import Ground
 from measure_changes import measure_checkout, measure_drift
 from measure_cold_start import measure_cold_start
 from measure_dashboard import measure_dashboard, measure_open_pages
+from measure_freeze import measure_freeze
+from measure_large_file import measure_large_file
 from measure_recreated import measure_recreated
 from measure_save import measure_direct_save, measure_helper_save
 from measure_scale import measure_scale
@@ -58,6 +60,8 @@ MEASUREMENTS = (
     Measurement("dashboard", measure_dashboard, lambda sizes: 20 + 0.01 * sizes.stacks + 2 * sizes.rounds),
     Measurement("pages", measure_open_pages, lambda sizes: 30 + 0.01 * sizes.stacks + sizes.idle_seconds),
     Measurement("snapshots", measure_snapshots, lambda sizes: 160 + 90 * min(5, sizes.rounds)),
+    Measurement("large-file", measure_large_file, lambda _sizes: 200),
+    Measurement("freeze", measure_freeze, lambda sizes: 45 + 3 * min(10, sizes.rounds)),
     Measurement("status", measure_status, lambda sizes: 35 + 0.01 * sizes.stacks + 1.5 * sizes.rounds),
 )
 

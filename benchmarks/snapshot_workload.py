@@ -27,7 +27,7 @@ def make_data(volume: Path, *, share: float = 1.0) -> list[str]:
     for number in range(LARGE_FILES):
         with (volume / names[number % DIRECTORIES] / f"base{number:02}").open("wb") as file:
             for _ in range(pages):
-                file.write(_make_page(dice))
+                file.write(make_page(dice))
     for number in range(int(SMALL_FILES * share)):
         folder = volume / names[number % DIRECTORIES] / f"s{number // DIRECTORIES % 40:02}"
         folder.mkdir(exist_ok=True)
@@ -37,7 +37,8 @@ def make_data(volume: Path, *, share: float = 1.0) -> list[str]:
     return names
 
 
-def _make_page(dice: random.Random) -> bytes:
+def make_page(dice: random.Random) -> bytes:
+    """Return 8 KiB as a database has them: rows of text, a quarter of it random."""
     rows = b"".join(
         b"%08d|customer-%06d|%024x|2026-01-%02d\n"
         % (dice.randrange(10**8), dice.randrange(10**6), dice.getrandbits(96), dice.randrange(1, 29))
