@@ -25,8 +25,10 @@ from hostk8s_agent.snapshot.protection import describe_protection, index_last_go
 from hostk8s_agent.snapshot.quiescing import ClusterQuiescer
 from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.snapshot.requests import Surroundings, VolumeIdentity
+from hostk8s_agent.snapshot.scaling import Scaler
 from hostk8s_agent.snapshot.securing import Securing
 from hostk8s_agent.snapshot.service import SnapshotService
+from hostk8s_agent.snapshot.stopping import ClusterStopper
 from hostk8s_agent.snapshot.users import find_users
 from hostk8s_agent.status.model import SnapshotsStatus
 from hostk8s_agent.status.records import Records
@@ -124,11 +126,15 @@ def build_service(
             return (f"pods that cannot be looked up now ({error.message})",)
         return tuple(one.name for one in users)
 
+    stopper = ClusterStopper(
+        connections.find_cluster, quiescer, Scaler(connections.find_cluster, state_folder(workspace))
+    )
     surroundings = Surroundings(
         load_contract,
         connections.volume,
         identify_volume,
         quiescer=quiescer,
+        stopper=stopper,
         find_users=find_pods,
         default_quiesce=Quiesce(settings.snapshot_quiesce),
         lock_wait_seconds=lock_wait_seconds,

@@ -13,7 +13,14 @@ import pytest
 from hostk8s_agent.errors import ClusterError, VolumeError
 from hostk8s_agent.plan.actions import CreateDirectory, DeleteObject, DirectoryAction, ObjectAction, ReleaseVolume
 from hostk8s_agent.plan.desired import ObjectKey
-from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedDirectory, ObservedObject, ObservedPod
+from hostk8s_agent.plan.observed import (
+    FieldManager,
+    ObservedClaim,
+    ObservedDirectory,
+    ObservedObject,
+    ObservedPod,
+    ObservedWorkload,
+)
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.drift import DriftLedger, Memory
 from hostk8s_agent.reconcile.holdings import Holdings
@@ -126,6 +133,14 @@ class FakeCluster:
     def observe_claims(self, keys: Iterable[ObjectKey]) -> tuple[ObservedClaim, ...]:
         assert keys is not None
         return ()
+
+    def find_workload(self, namespace: str, owner: object) -> None:
+        raise AssertionError(f"no run asks for {owner} in {namespace}")
+
+    def scale_workload(
+        self, workload: ObservedWorkload, replicas: int, annotation: tuple[str, str]
+    ) -> ObservedWorkload:
+        raise AssertionError(f"no run scales {workload} to {replicas} ({annotation})")
 
     def observe_pods(self, namespace: str = "") -> tuple[ObservedPod, ...]:
         assert not namespace

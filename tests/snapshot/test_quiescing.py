@@ -237,6 +237,30 @@ def test_what_a_crash_left_paused_is_woken_by_the_next_start(ground: Ground, tmp
     killed.end()
 
 
+def test_what_a_crash_left_paused_on_a_tree_that_was_replaced_is_started_anew(
+    ground: Ground, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    """Waking it would let it go on in a tree that nobody sees any more."""
+    journal = RestJournals(tmp_path / JOURNAL_FOLDER).begin()
+    users = find_users(ground.connection, ground.prefix, ground.named("counted"))
+    killed = Freeze(ground.prefix, journal, open_runtimes(ground.nodes), lambda: users, deadline_seconds=3600)
+    killed.begin()
+    assert killed.hold(restarts=True)
+
+    assert ground.quiescer(tmp_path).wake_leftovers()
+
+    def is_another() -> bool:
+        now = find_users(ground.connection, ground.prefix, ground.named("counted"))
+        return [one.containers[0].container_id for one in now] not in (
+            [],
+            [one.containers[0].container_id for one in users],
+        )
+
+    wait_until(is_another, "its node starts it anew")
+    assert list((tmp_path / JOURNAL_FOLDER).iterdir()) == []
+    killed.end()
+
+
 def test_the_hook_that_a_crash_owed_runs_at_the_next_start(ground: Ground, tmp_path: Path) -> None:
     """And no command stands in the journal, where a password in it would lie about."""
     journal = RestJournals(tmp_path / JOURNAL_FOLDER).begin()

@@ -340,7 +340,7 @@ def test_a_restore_into_a_stack_in_use_is_refused(ground: Ground) -> None:
     with pytest.raises(TargetInUseError, match="default/postgres-0"):
         ground.service.restore(LATEST)
     assert (ground.path() / "later").exists()
-    ground.service.restore(RestoreRequest("sample", "latest", may_be_in_use=True))
+    ground.service.restore(RestoreRequest("sample", "latest", stop="freeze"))
     assert not (ground.path() / "later").exists()
 
 

@@ -50,8 +50,8 @@ def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | Non
         only = f" --path {shlex.quote(path)}" if path else ""
         say(f"what was there before is {safety['id']}")
         say(f"  bring it back with: hostk8s-agent snapshot restore {outcome['plan']['target']} --undo{only}")
-    for user in outcome["plan"]["users"]:
-        say(f"{user} sees the old tree until it is restarted")
+    for note in outcome["notes"]:
+        say(note)
     return ExitCode.OK
 
 
@@ -93,3 +93,5 @@ def _show_plan(plan: dict[str, Any]) -> None:
         say(f"{path} stays as it is: the snapshot does not have it")
     for user in plan["users"]:
         say(f"in use by {user}")
+    for words in plan["stops"]:
+        say(words)

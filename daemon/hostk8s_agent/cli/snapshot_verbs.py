@@ -52,6 +52,7 @@ _EXAMPLES: dict[str, str] = {
     hostk8s-agent snapshot restore "sample@2 hours ago"
     hostk8s-agent snapshot restore sample@20260131-080000 --as sample-copy
     hostk8s-agent snapshot restore sample --path data/conf   one file or folder, as snapshot ls shows it
+    hostk8s-agent snapshot restore sample --scale-down       stop the pods that use it meanwhile
     hostk8s-agent snapshot restore sample --to /tmp/sample   onto this machine, no volume is touched
     hostk8s-agent snapshot restore sample --undo             bring back what the last restore replaced
     """,
@@ -168,7 +169,12 @@ def _restore(  # noqa: PLR0913 - one parameter an option
         typer.Option("--path", metavar="PATH", help="One file or folder alone: DIRECTORY/PATH.", show_default=False),
     ] = "",
     undo: Annotated[bool, typer.Option("--undo", help="Bring back what the last restore replaced.")] = False,
-    in_use: Annotated[bool, typer.Option("--in-use", help="Although pods use it.")] = False,
+    scale_down: Annotated[
+        bool, typer.Option("--scale-down", help="Scale what makes the pods that use it to zero meanwhile.")
+    ] = False,
+    in_use: Annotated[
+        bool, typer.Option("--in-use", help="Have the containers that use it started anew, on what is restored.")
+    ] = False,
     yes: YesOption = False,
     output: OutputOption = "table",
     workspace: WorkspaceOption = None,
@@ -178,7 +184,7 @@ def _restore(  # noqa: PLR0913 - one parameter an option
     def verb() -> ExitCode:
         from hostk8s_agent.cli.snapshot_restore import RestoreOptions, restore  # noqa: PLC0415 - each pays for its own
 
-        options: dict[str, Any] = {"target": into, "path": path, "undo": undo, "inUse": in_use}
+        options: dict[str, Any] = {"target": into, "path": path, "undo": undo, "inUse": in_use, "scaleDown": scale_down}
         return restore(RestoreOptions(reference, options, to, yes), output, workspace)
 
     end(verb)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.errors import ClusterError
     from hostk8s_agent.plan.actions import DeleteObject, ObjectAction
     from hostk8s_agent.plan.desired import ObjectKey
-    from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject, ObservedPod
+    from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject, ObservedPod, ObservedWorkload, OwnerReference
 
 
 class ClusterAccess(Protocol):
@@ -37,6 +37,17 @@ class ClusterAccess(Protocol):
 
     def observe_volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
         """Return the PersistentVolumes that lead to a path, into it or around it, sorted. Raises as above."""
+
+    def find_workload(self, namespace: str, owner: OwnerReference) -> ObservedWorkload | None:
+        """Ask for what made a pod; None when it is gone, or of no kind that can be scaled. Raises a `ClusterError`."""
+
+    def scale_workload(
+        self, workload: ObservedWorkload, replicas: int, annotation: tuple[str, str]
+    ) -> ObservedWorkload:
+        """Set its replicas and an annotation (name and value, empty: none) if it is as it was observed.
+
+        Raises `ObjectChangedError` when it is not, and the `ClusterError` of a failure.
+        """
 
     def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
         """Return the PersistentVolumes that name the StorageClass, sorted, whoever made them. Raises as above."""

@@ -17,10 +17,7 @@ from hostk8s_agent.cluster.applying import Applier
 from hostk8s_agent.cluster.claims import ClaimsInMirror
 from hostk8s_agent.cluster.connecting import Connector
 from hostk8s_agent.cluster.containing import contain
-from hostk8s_agent.cluster.errors import (
-    ClusterAnswerError,
-    ClusterUnavailableError,
-)
+from hostk8s_agent.cluster.errors import ClusterAnswerError, ClusterUnavailableError
 from hostk8s_agent.cluster.kubeconfig_watch import KubeconfigWatch
 from hostk8s_agent.cluster.mirror import Mirror
 from hostk8s_agent.cluster.pods import list_pods
@@ -29,6 +26,7 @@ from hostk8s_agent.cluster.rising import RisingServer
 from hostk8s_agent.cluster.scratch import clear_scratch_folder
 from hostk8s_agent.cluster.session import Session, doubting, explain_staleness
 from hostk8s_agent.cluster.state import ClusterState, ConnectionState, ConnectionTiming, state_of
+from hostk8s_agent.cluster.workloads import find_workload, scale_workload
 from hostk8s_agent.errors import ClusterError, Problem
 from hostk8s_agent.pacing import Backoff
 
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.cluster.requests import ClusterClient
     from hostk8s_agent.plan.actions import DeleteObject, ObjectAction
     from hostk8s_agent.plan.desired import ObjectKey
-    from hostk8s_agent.plan.observed import ObservedObject, ObservedPod
+    from hostk8s_agent.plan.observed import ObservedObject, ObservedPod, ObservedWorkload, OwnerReference
 
 log = structlog.get_logger()
 
@@ -142,6 +140,16 @@ class ClusterConnection(ClaimsInMirror):
     def observe_pods(self, namespace: str = "") -> tuple[ObservedPod, ...]:
         """Ask the server for the pods of a namespace, empty for all. Raises a `ClusterError`."""
         return list_pods(self._require_session().client, namespace)
+
+    def find_workload(self, namespace: str, owner: OwnerReference) -> ObservedWorkload | None:
+        """Ask the server for what made a pod. Raises a `ClusterError`."""
+        return find_workload(self._require_session().client, namespace, owner)
+
+    def scale_workload(
+        self, workload: ObservedWorkload, replicas: int, annotation: tuple[str, str]
+    ) -> ObservedWorkload:
+        """Scale a workload that is as it was observed. Raises a `ClusterError`."""
+        return scale_workload(self._require_session().client, workload, replicas, annotation)
 
     def observe_volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
         """Return the PersistentVolumes that lead to a path, into it, or around it. Raises `ClusterUnavailableError`."""

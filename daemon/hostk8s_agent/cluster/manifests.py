@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hostk8s_agent.cluster.errors import ManifestFolderError
+from hostk8s_agent.cluster.errors import ManifestFolderError, ObjectMissingError
 from hostk8s_agent.cluster.objects import class_of
 from hostk8s_agent.cluster.yaml_text import parse_yaml
 from hostk8s_agent.plan.actions import ReleaseVolume
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.objects import FIELD_MANAGER
-from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedObject, ObservedPod
+from hostk8s_agent.plan.observed import (
+    FieldManager,
+    ObservedClaim,
+    ObservedObject,
+    ObservedPod,
+    ObservedWorkload,
+    OwnerReference,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +99,17 @@ class ManifestFiles:
         """Return none: nobody can use what stands in a file."""
         del path
         return ()
+
+    def find_workload(self, namespace: str, owner: OwnerReference) -> None:
+        """None: there are no workloads without a cluster."""
+        del namespace, owner
+
+    def scale_workload(
+        self, workload: ObservedWorkload, replicas: int, annotation: tuple[str, str]
+    ) -> ObservedWorkload:
+        """Raise: there are no workloads without a cluster."""
+        del replicas, annotation
+        raise ObjectMissingError(f"scale {workload.name}: there is no cluster", hint="connect one")
 
     def observe_volumes_of_class(self, stack: str, storage_class: str) -> tuple[ObservedObject, ...]:
         """Return those of the stack's file: each file has the StorageClasses of its own volumes."""

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from hostk8s_agent.cluster.objects import mapping, mappings, text
 from hostk8s_agent.cluster.requests import ClusterClient, Request
+from hostk8s_agent.cluster.workloads import parse_owner
 from hostk8s_agent.plan.observed import ObservedContainer, ObservedPod
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def parse_pod(raw: Mapping[str, Any]) -> ObservedPod | None:
             key: value for key, value in mapping(metadata.get("annotations")).items() if isinstance(value, str)
         },
         host_paths=tuple(sorted(set(host_paths.values()))),
+        owner=parse_owner(metadata),
+        restarts=spec.get("restartPolicy") != "Never",
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hostk8s_agent.snapshot.expiring import Expiry, StackExpiry
+    from hostk8s_agent.snapshot.ports import StopWay
     from hostk8s_agent.snapshot.progress import Progress
     from hostk8s_agent.snapshot.requests import RestorePlan
     from hostk8s_agent.snapshot.service import SnapshotService
@@ -29,8 +30,8 @@ MAX_UNATTENDED: Final = 4
 _FIELDS: dict[str, dict[str, type]] = {
     "create": {"stack": str, "name": str, "pin": bool, "wait": bool},
     "verify": {"ids": list},
-    "plan": {"stack": str, "which": str, "target": str, "path": str, "undo": bool, "inUse": bool},
-    "restore": {"stack": str, "which": str, "target": str, "path": str, "undo": bool, "inUse": bool},
+    "plan": {"stack": str, "which": str, "target": str, "path": str, "undo": bool, "inUse": bool, "scaleDown": bool},
+    "restore": {"stack": str, "which": str, "target": str, "path": str, "undo": bool, "inUse": bool, "scaleDown": bool},
     "pin": {"id": str, "pinned": bool},
     "accept": {"id": str},
     "forget": {"id": str},
@@ -134,6 +135,7 @@ class SnapshotAnswers:
         return {
             "plan": _describe_plan(outcome.plan),
             "safety": describe_manifest(outcome.safety) if outcome.safety else None,
+            "notes": list(outcome.notes),
         }
 
     def _pin(self, fields: Mapping[str, Any]) -> Document:
@@ -177,13 +179,16 @@ def _require(fields: Mapping[str, Any], name: str) -> str:
 
 
 def _parse_restore(fields: Mapping[str, Any]) -> RestoreRequest:
+    stop: StopWay = "scale-down" if fields.get("scaleDown") else "freeze" if fields.get("inUse") else ""
+    if fields.get("scaleDown") and fields.get("inUse"):
+        raise RequestInvalidError("pods are scaled down or left in use", hint="give one of scaleDown and inUse")
     return RestoreRequest(
         _require(fields, "stack"),
         fields.get("which", ""),
         target=fields.get("target", ""),
         path=fields.get("path", ""),
         is_undo=fields.get("undo", False),
-        may_be_in_use=fields.get("inUse", False),
+        stop=stop,
     )
 
 
@@ -203,4 +208,5 @@ def _describe_plan(plan: RestorePlan) -> Document:
         ],
         "leftAlone": list(plan.left_alone),
         "users": list(plan.users),
+        "stops": list(plan.stops),
     }

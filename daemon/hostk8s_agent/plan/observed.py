@@ -91,12 +91,45 @@ class ObservedContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerReference:
+    """The controller of an object (`metadata.ownerReferences`, the one with `controller: true`)."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedWorkload:
+    """A Deployment, ReplicaSet or StatefulSet as the API server has it at an instant; `owner` is what made it."""
+
+    namespace: str
+    reference: OwnerReference
+    resource_version: str
+    replicas: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    owner: OwnerReference | None = None
+
+    @property
+    def uid(self) -> str:
+        """What tells it from a later one of its name."""
+        return self.reference.uid
+
+    @property
+    def name(self) -> str:
+        """As people are told it."""
+        return f"{self.reference.kind}/{self.reference.name} in {self.namespace}"
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedPod:
     """One pod as the API server has it at an instant; nobody mirrors pods.
 
     `phase` is Pending, Running, Succeeded, Failed or Unknown; `claims` are the names of all claims that the pod has as
     volumes, sorted, whether a container mounts them or not, and so `host_paths` the node's paths (`hostPath`); `node`
-    is empty until it is scheduled; `annotations` are those whose values are text.
+    is empty until it is scheduled; `annotations` are those whose values are text. `owner` is what made it,
+    None for one that stands by itself; `restarts` says that a container that is killed is started anew
+    (`restartPolicy`).
     """
 
     namespace: str
@@ -108,6 +141,8 @@ class ObservedPod:
     containers: tuple[ObservedContainer, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
     host_paths: tuple[str, ...] = ()
+    owner: OwnerReference | None = None
+    restarts: bool = True
 
     @property
     def full_name(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -53,8 +54,7 @@ class Freeze:
         self._runtimes = runtimes
         self._find_users = find_users
         self._deadline_seconds = deadline_seconds
-        self._timer = threading.Timer(deadline_seconds, self._pass_deadline)
-        self._timer.daemon = True
+        self._timer = self._set_timer()
         # Held while containers are paused or woken, so that the deadline never wakes one that is paused after it.
         self._lock = threading.Lock()
         self._paused: dict[str, RestEntry] = {}
@@ -102,10 +102,33 @@ class Freeze:
             return self.reached()
         return Reached(Consistency.FROZEN if self._resting else Consistency.UNUSED)
 
+    def hold(self, *, restarts: bool) -> bool:
+        """Give them the time of a deadline once more; return False where the first has passed.
+
+        With `restarts`, `end`, and whoever takes up the journal after a crash, kills the containers that were paused
+        and wakes none. Raises an `OSError` of the journal, with nothing held.
+        """
+        with self._lock:
+            if self._is_over:
+                return False
+            self._timer.cancel()
+            if restarts and self._paused:
+                ending = {name: replace(one, kind="restart") for name, one in self._paused.items()}
+                self._journal.write(ending.values())
+                self._paused = ending
+            self._timer = self._set_timer()
+            self._timer.start()
+            return True
+
     def end(self) -> None:
         """Wake them all. What cannot be woken now stays in the journal, for whoever looks after those."""
         self._timer.cancel()
         self._wake_all()
+
+    def _set_timer(self) -> threading.Timer:
+        timer = threading.Timer(self._deadline_seconds, self._pass_deadline)
+        timer.daemon = True
+        return timer
 
     def _require_time(self) -> None:
         if self._is_over:
@@ -179,6 +202,8 @@ def wake_containers(entries: Iterable[RestEntry], runtimes: Mapping[str, NodeRun
 def _wake(entry: RestEntry, runtime: NodeRuntime) -> bool:
     for _ in range(_WAKE_ATTEMPTS):
         try:
+            if entry.kind == "restart":
+                runtime.end(entry.container)
             runtime.wake(entry.container)
         except AgentError as error:
             log.warning(THAW_FAILED, container=entry.container, pod=_name(entry), reason=error.message)

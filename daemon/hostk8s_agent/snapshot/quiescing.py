@@ -111,7 +111,7 @@ class ClusterQuiescer:
             runtimes = open_runtimes(self._nodes())
             for journal, entries in left:
                 log.warning(LEFT_AT_REST, entries=len(entries))
-                remaining = wake_containers([one for one in entries if one.kind == "paused"], runtimes)
+                remaining = wake_containers([one for one in entries if one.kind != "hook"], runtimes)
                 # Only once its containers run can a pod's hook.
                 owed = [one for one in entries if one.kind == "hook"]
                 remaining += owed if remaining else self._run_owed(owed, runtimes)

@@ -28,13 +28,13 @@ FORMAT_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class RestEntry:
-    """One thing to undo: a container to wake, or the hook of a pod that is to run afterwards.
+    """One thing to undo: a container to wake, or to end (`restart`), or the hook of a pod that is to run afterwards.
 
     `node` is the node's name and `node_id` the id of its container, which a re-created cluster has anew; `container` is
     containerd's id. `namespace`, `pod` and `pod_uid` name the pod.
     """
 
-    kind: Literal["paused", "hook"]
+    kind: Literal["paused", "restart", "hook"]
     node: str
     node_id: str
     container: str
@@ -62,21 +62,11 @@ class RestJournal:
     def write(self, entries: Iterable[RestEntry]) -> None:
         """Hold these and no others, durably. Raises `OSError`."""
         content = json.dumps({"format": FORMAT_VERSION, "entries": [asdict(one) for one in entries]}).encode()
-        beside = self._path.with_suffix(".new")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        beside.rename(self._path)
-        _sync_folder(self._path)
+        write_whole(self._path, content)
 
     def remove(self) -> None:
         """Have nothing to undo any more."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
-            _sync_folder(self._path)
+        remove_whole(self._path)
 
 
 class RestJournals:
@@ -87,12 +77,37 @@ class RestJournals:
 
     def begin(self) -> RestJournal:
         """Return a new journal, without a file yet. Raises `OSError` when the folder cannot be made."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return RestJournal(self._folder / f"{secrets.token_hex(8)}.json")
+        return RestJournal(new_journal_path(self._folder))
 
     def list_left(self) -> tuple[RestJournal, ...]:
         """Return the journals that stand there: those of rests that are under way, and of those that crashed."""
         return tuple(RestJournal(one) for one in sorted(self._folder.glob("*.json")))
+
+
+def new_journal_path(folder: Path) -> Path:
+    """Return where a new journal of a folder of the state folder is to be. Raises `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder / f"{secrets.token_hex(8)}.json"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a journal durably, over its former state. Raises `OSError`."""
+    beside = path.with_suffix(".new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    beside.rename(path)
+    _sync_folder(path)
+
+
+def remove_whole(path: Path) -> None:
+    """Remove a journal durably; one that is not there is no error. Raises `OSError`."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+        _sync_folder(path)
 
 
 def _parse(text: bytes) -> tuple[RestEntry, ...]:

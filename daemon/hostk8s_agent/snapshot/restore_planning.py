@@ -34,7 +34,7 @@ def plan_restore(
     replacements = _choose(repository, snapshot, request, contract)
     taken = {one.taken.name for one in replacements}
     left = () if request.path else tuple(one.path for one in contract.directories if one.name not in taken)
-    return RestorePlan(snapshot, contract.stack, replacements, left, tuple(users))
+    return RestorePlan(snapshot, contract, replacements, left, tuple(users))
 
 
 def require_replaceable(access: VolumeAccess, replacements: Sequence[Replacement]) -> None:

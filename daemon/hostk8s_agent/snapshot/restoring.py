@@ -123,6 +123,12 @@ class Restorer:
             self._access.remove_tree(journal.folder)
             self._journals.remove(journal)
 
+    def discard_unless_swapping(self, journal: Journal) -> None:
+        """Discard what was staged and is not being swapped; nothing where nothing is left of it."""
+        for left in self._journals.load_all():
+            if left.id == journal.id and left.phase == "staging":
+                self.discard(left)
+
     def recover(self) -> list[str]:
         """Finish or clear what a crash has interrupted; return what was done, in words."""
         done: list[str] = []

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.snapshot.model import Marks, SnapshotManifest
+    from hostk8s_agent.snapshot.ports import Reached
     from hostk8s_agent.snapshot.progress import Progress
     from hostk8s_agent.snapshot.repository import Repository
     from hostk8s_agent.snapshot.requests import RestorePlan, RestoreRequest, Surroundings
@@ -185,7 +186,10 @@ class SnapshotService:
         snapshot = self._select_for_restore(request)
         contract, _ = self._surroundings.load_contract(request.target or snapshot.stack)
         users = self._surroundings.find_users(contract)
-        return plan_restore(self.repository, snapshot, request, contract, users)
+        plan = plan_restore(self.repository, snapshot, request, contract, users)
+        if not users or not request.stop:
+            return plan
+        return replace(plan, stops=self._surroundings.stopper.explain(contract, request.stop, is_part=plan.is_part))
 
     def restore(self, request: RestoreRequest, *, on_progress: Callable[[Progress], None] = ignore) -> RestoreOutcome:
         """Replace the stack's directories by the snapshot's, after a snapshot of what is there now."""
@@ -194,10 +198,11 @@ class SnapshotService:
         with self._held(f"restore {request.stack}"):
             self.recover()
             plan = self.plan_restore(request)
-            if plan.users and not request.may_be_in_use:
+            if plan.users and not request.stop:
                 raise TargetInUseError(
                     f"{plan.target} is in use by {', '.join(plan.users)}",
-                    hint="scale its pods to zero first, or restore with --in-use and restart them afterwards",
+                    hint="restore with --scale-down, which stops these pods meanwhile, or with --in-use, which has "
+                    "their containers started anew",
                 )
             access = self._surroundings.volume()
             require_replaceable(access, plan.replacements)
@@ -205,25 +210,39 @@ class SnapshotService:
             restorer = Restorer(access, self.repository, on_progress=meter.advance)
             meter.begin("restoring", sum(one.taken.byte_count for one in plan.replacements))
             staged = restorer.stage(plan.target, plan.replacements)
+            stop = request.stop if plan.users else ""
             try:
-                # Last, so that it has all that was written until now.
-                safety = self._take_safety_snapshot(plan, on_progress)
-            except BaseException:
-                restorer.discard(staged)
-                raise
-            restorer.swap(staged, plan.replacements)
+                with self._surroundings.stopper.stopped(plan.contract, stop, is_part=plan.is_part) as stopped:
+                    # As late as can be, so that it has all that was written until then.
+                    safety = self._take_safety_snapshot(plan, stopped.require if stop else None, on_progress)
+                    stopped.hold()
+                    restorer.swap(staged, plan.replacements)
+                    stopped.release()
+            finally:
+                # What was swapped has gone with the swap; what failed in it is finished from its journal.
+                restorer.discard_unless_swapping(staged)
+                if not RestoreJournals(self.repository).has_any():
+                    self._let_go_on()
             log.info(RESTORED, stack=plan.target, snapshot=plan.snapshot.id, safety=safety.id if safety else "")
-            return RestoreOutcome(plan, safety)
+            return RestoreOutcome(plan, safety, tuple(stopped.notes))
 
     def recover(self, *, lock_wait_seconds: float | None = None) -> None:
         """Finish what was interrupted: at each start, when the volume can be reached again, and before each restore."""
-        if not self.repository.require_known() or not RestoreJournals(self.repository).has_any():
+        is_left = RestoreJournals(self.repository).has_any() or self._surroundings.stopper.has_left()
+        if not self.repository.require_known() or not is_left:
             return
         with self._held("finish an interrupted restore", lock_wait_seconds):
-            for words in Restorer(self._surroundings.volume(), self.repository).recover():
-                log.warning(RECOVERED, outcome=words)
+            if RestoreJournals(self.repository).has_any():
+                for words in Restorer(self._surroundings.volume(), self.repository).recover():
+                    log.warning(RECOVERED, outcome=words)
+            self._let_go_on()
 
     # Parts
+
+    def _let_go_on(self) -> None:
+        """Only when no swap is under way: pods that start earlier would have the old trees."""
+        for words in self._surroundings.stopper.recover():
+            log.warning(RECOVERED, outcome=words)
 
     def _held(self, purpose: str, wait_seconds: float | None = None) -> AbstractContextManager[None]:
         make_folder(self.repository.folder)
@@ -259,10 +278,14 @@ class SnapshotService:
         return safety[-1]
 
     def _take_safety_snapshot(
-        self, plan: RestorePlan, on_progress: Callable[[Progress], None]
+        self, plan: RestorePlan, reached: Callable[[], Reached] | None, on_progress: Callable[[Progress], None]
     ) -> SnapshotManifest | None:
         request = CreateRequest(
-            plan.target, name=f"before {plan.snapshot.id}", tags=(TAG_BEFORE_RESTORE,), skips_missing=True
+            plan.target,
+            name=f"before {plan.snapshot.id}",
+            tags=(TAG_BEFORE_RESTORE,),
+            skips_missing=True,
+            reached=reached,
         )
         try:
             return self.create(request, on_progress=on_progress)

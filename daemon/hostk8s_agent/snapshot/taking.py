@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hostk8s_agent import __version__
+from hostk8s_agent.contract.model import Quiesce
 from hostk8s_agent.errors import VolumeError
 from hostk8s_agent.snapshot.capturing import DirectoryCapture
 from hostk8s_agent.snapshot.documents import seal_manifest
@@ -15,10 +16,12 @@ from hostk8s_agent.snapshot.progress import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from hostk8s_agent.contract.model import Directory, Quiesce
+    from hostk8s_agent.contract.model import Directory
     from hostk8s_agent.snapshot.model import ArchiveReference, DirectoryManifest
+    from hostk8s_agent.snapshot.ports import Rest
     from hostk8s_agent.snapshot.repository import Repository
     from hostk8s_agent.snapshot.requests import CreateRequest, Surroundings
     from hostk8s_agent.volume.access import VolumeAccess
@@ -51,14 +54,14 @@ def take_snapshot(
     expected = _expect_bytes(access, request.stack, subject.directories, former) if meter.is_heard else None
     meter.begin("reading", expected)
     directories: list[DirectoryManifest] = []
-    with surroundings.quiescer.at_rest(request.stack, subject.directories, subject.asked) as rest:
+    with _at_rest(surroundings, request, subject) as rest:
         for directory in subject.directories:
             try:
                 directories.append(capture.capture(request.stack, directory))
             except DirectoryMissingError:
                 if not request.skips_missing:
                     raise
-        reached = rest.reached()
+        reached = request.reached() if request.reached else rest.reached()
     if not directories:
         raise DirectoryMissingError(
             f"no directory of {request.stack} exists", hint="the agent makes them: hostk8s-agent reconcile"
@@ -124,6 +127,11 @@ class _Subject:
     contract_text: str
     contract_digest: str
     asked: Quiesce
+
+
+def _at_rest(surroundings: Surroundings, request: CreateRequest, subject: _Subject) -> AbstractContextManager[Rest]:
+    asked = Quiesce.NONE if request.reached else subject.asked
+    return surroundings.quiescer.at_rest(request.stack, subject.directories, asked)
 
 
 def _find_subject(surroundings: Surroundings, request: CreateRequest, former: Sequence[SnapshotManifest]) -> _Subject:

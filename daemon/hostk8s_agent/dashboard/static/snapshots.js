@@ -203,14 +203,15 @@ async function verify(one) {
 
 async function restore(one) {
   const wanted = { stack: one.stack, which: one.id };
-  const { plan } = await ask("/v1/snapshots/plan", wanted);
+  // Without users the same as without the word.
+  const { plan } = await ask("/v1/snapshots/plan", { ...wanted, inUse: true });
   const isInUse = plan.users.length > 0;
   const isMeant = await confirmByTyping(`Restore ${plan.target}`, restorePlan(one, plan), plan.target, "Restore");
   if (!isMeant) return "";
-  const { safety } = await ask("/v1/snapshots/restore", { ...wanted, inUse: isInUse });
+  const { safety, notes } = await ask("/v1/snapshots/restore", { ...wanted, inUse: isInUse });
   await refresh();
   const before = safety ? ` What was there before is the snapshot ${safety.id}.` : "";
-  return `${plan.target} is as it was ${distance(one.takenAt)}.${before}`;
+  return [`${plan.target} is as it was ${distance(one.takenAt)}.${before}`, ...notes].join(" ");
 }
 
 function restorePlan(one, plan) {
@@ -230,7 +231,7 @@ function restorePlan(one, plan) {
       ? h(
           "p",
           { class: "bad" },
-          `✗ In use by ${plan.users.join(", ")}: these see the old files until they are restarted.`,
+          `✗ In use: ${plan.stops.join("; ")}.`,
         )
       : null,
     h("p", {}, "A snapshot of what is there now is taken first. To take it back afterwards:"),
