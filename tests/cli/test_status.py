@@ -117,7 +117,7 @@ def test_a_row_shows_when_it_was_changed_and_since_when_it_is_protected(agent: A
         (120, "STACK STATE DIRECTORIES VOLUMES CLAIMS CHANGED PROTECTED MESSAGE"),
         (80, "STACK STATE DIRECTORIES VOLUMES PROTECTED MESSAGE"),
         (60, "STACK STATE PROTECTED MESSAGE"),
-        (40, "STACK STATE"),
+        (40, "STACK STATE PROTECTED"),
         (16, "STACK STATE"),
     ],
 )

@@ -38,6 +38,8 @@ def test_the_environment_wins_over_the_file(workspace: Workspace, monkeypatch: p
         ('volumename = "x"\n', "volumename is not a setting"),
         ('volume_name = "a b"\nworkers = 0\n', "volume_name: .*; .*workers: "),
         ("workers = \n", "hostk8s-agent.toml: "),
+        ('notify_webhook_url = "ftp://hunter2"\n', "notify_webhook_url: .*must begin with https://"),
+        ('notify_about = ["everything"]\n', "notify_about.0: "),
     ],
 )
 def test_a_wrong_setting_is_named(workspace: Workspace, text: str, words: str) -> None:
@@ -46,6 +48,7 @@ def test_a_wrong_setting_is_named(workspace: Workspace, text: str, words: str) -
     with pytest.raises(SettingsError, match=words) as raised:
         load_settings(workspace)
     assert SETTINGS_FILE_NAME in raised.value.hint
+    assert "hunter2" not in str(raised.value)
 
 
 def test_a_value_that_is_wrong_is_not_repeated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,19 +54,24 @@ def drop_columns(
 ) -> tuple[list[str], list[list[Cell]]]:
     """Return the table with as many of its columns as a terminal has room for; `order` has what goes first.
 
-    Where none of those is left to go, the first column is cut.
+    The last of those is kept as long as any other is left; where it goes, the others get its room. Where nothing is
+    left to go, the first column is cut.
     """
-    kept, cells = list(headers), [list(row) for row in rows]
-    for name in order:
-        if _find_excess(kept, cells, screen) <= 0:
-            break
-        index = kept.index(name)
-        kept = kept[:index] + kept[index + 1 :]
-        cells = [row[:index] + row[index + 1 :] for row in cells]
-    if (excess := _find_excess(kept, cells, screen)) > 0:
-        width = max(1, max(measure(escape_controls(row[0].text)) for row in cells) - excess)
-        cells = [[Cell(cut(escape_controls(row[0].text), width), row[0].color), *row[1:]] for row in cells]
-    return kept, cells
+    *early, last = order
+    for gone in ([], [last]):
+        for number in range(len(early) + 1):
+            kept, cells = _without(headers, rows, {*gone, *early[:number]})
+            if _find_excess(kept, cells, screen) <= 0:
+                return kept, cells
+    width = max(1, max(measure(escape_controls(row[0].text)) for row in cells) - _find_excess(kept, cells, screen))
+    return kept, [[Cell(cut(escape_controls(row[0].text), width), row[0].color), *row[1:]] for row in cells]
+
+
+def _without(
+    headers: Sequence[str], rows: Sequence[Sequence[Cell]], names: set[str]
+) -> tuple[list[str], list[list[Cell]]]:
+    kept = [index for index, header in enumerate(headers) if header not in names]
+    return [headers[index] for index in kept], [[row[index] for index in kept] for row in rows]
 
 
 def _find_excess(headers: Sequence[str], rows: Sequence[Sequence[Cell]], screen: Screen) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOOK_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 30.0
 # Beyond what a command may take.
 TEST_SECONDS: Final = 40.0
 FACT_TOLD: Final = "notification.told"
