@@ -141,6 +141,7 @@ spec:
                     "~",
                     "{}",
                     "{schedule: every 30m}",
+                    "{schedule: off}",
                     "{schedule: 0 0 * * *}",
                     "{keep: {last: 3, daily: '7', weekly: ~}}",
                     "{quiesce: none, timezone: UTC}",

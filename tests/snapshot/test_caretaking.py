@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from hostk8s_agent.contract.model import Contract, KeepPolicy, Quiesce
 from hostk8s_agent.errors import AgentError, VolumeError
 from hostk8s_agent.settings import Settings
+from hostk8s_agent.snapshot import writing
 from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
 from hostk8s_agent.snapshot.documents import render_moment
 from hostk8s_agent.snapshot.expiring import Expiry
@@ -166,6 +168,19 @@ def test_a_drill_restores_the_newest_good_one_and_leaves_nothing(house: House) -
     [drill] = house.hire().list_drills()
     assert (drill.stack, drill.snapshot, drill.is_whole) == ("sample", house.list()[0].id, True)
     assert list((house.ground.folder / "drills").iterdir()) == []
+
+
+@pytest.mark.parametrize(("option", "words"), [("--touch", "time"), ("--no-same-permissions", "mode"), ("", "")])
+def test_a_drill_compares_more_than_contents(
+    house: House, monkeypatch: pytest.MonkeyPatch, option: str, words: str
+) -> None:
+    """What does not come out of the archive as it went in is no restore."""
+    house.ground.create()
+    kept = tuple(one for one in writing.EXTRACT_OPTIONS if one != "--preserve-permissions" or words != "mode")
+    monkeypatch.setattr(writing, "EXTRACT_OPTIONS", (*kept, *filter(None, [option])))
+
+    with pytest.raises(AgentError, match=f"its {words} differs") if words else nullcontext():
+        house.hire().drill("sample")
 
 
 def test_a_drill_that_fails_is_told(house: House) -> None:

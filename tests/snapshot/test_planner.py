@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from hostk8s_agent.contract.model import KeepPolicy, Quiesce, SnapshotPolicy
+from hostk8s_agent.contract.parsing import parse_contract
 from hostk8s_agent.contract.schedules import IntervalSchedule, parse_schedule
 from hostk8s_agent.errors import SettingsError
 from hostk8s_agent.settings import Settings
@@ -185,10 +186,11 @@ def test_each_stack_is_drilled_weekly_and_the_repository_read_daily() -> None:
 def test_the_contract_wins_over_the_settings_field_by_field() -> None:
     """What it leaves out is the settings'."""
     default = load_default_policy(Settings(snapshot_timezone="Europe/Berlin"))
-    contract = SnapshotPolicy(schedule=IntervalSchedule("every 1h", 3600), quiesce=Quiesce.FREEZE)
+    hourly = IntervalSchedule("every 1h", 3600)
+    contract = SnapshotPolicy(schedule=hourly, quiesce=Quiesce.FREEZE)
 
     assert find_policy(None, default) == default
-    assert find_policy(contract, default) == PolicyInForce(contract.schedule, BERLIN, default.keep, Quiesce.FREEZE)
+    assert find_policy(contract, default) == PolicyInForce(hourly, BERLIN, default.keep, Quiesce.FREEZE)
     assert default.keep == KeepPolicy(3, 24, 7, 4, 6)
     assert find_policy(SnapshotPolicy(timezone="Mars/Olympus"), default).zone == BERLIN
 
@@ -210,9 +212,25 @@ def test_a_setting_that_cannot_be_meant_is_named(values: dict[str, Any], words: 
         load_default_policy(Settings(**values))
 
 
+CONTRACT = b"""\
+apiVersion: hostk8s.io/v1
+kind: StorageContract
+metadata: {name: web}
+spec:
+  directories:
+    - {name: one, path: /mnt/pv/one, size: 1Gi, accessModes: [ReadWriteOnce], storageClass: web}
+"""
+
+
 def test_the_schedule_can_be_turned_off() -> None:
     """And the rest of the policy is still there, for snapshots that a person takes."""
     default = load_default_policy(Settings(snapshot_schedule="off", snapshot_keep={"within": "2d", "tags": ["v1"]}))
 
     assert default.schedule is None
+    # And a contract can turn it off for itself: it is not the same as to say nothing.
+    said = parse_contract(CONTRACT + b"  snapshots: {schedule: off}\n", file="f", stack="web")
+    silent = parse_contract(CONTRACT + b"  snapshots: {}\n", file="f", stack="web")
+    assert find_policy(said.snapshots, load_default_policy(Settings())).schedule is None
+    assert find_policy(silent.snapshots, load_default_policy(Settings())).schedule is not None
+    assert said.digest != silent.digest
     assert default.keep == KeepPolicy(within_seconds=172800, tags=("v1",))

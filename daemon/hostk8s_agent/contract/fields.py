@@ -21,7 +21,7 @@ from hostk8s_agent.contract.naming import (
 )
 from hostk8s_agent.contract.paths import MAX_PATH_CHARACTERS, PATH_PATTERN
 from hostk8s_agent.contract.quantities import QUANTITY_PATTERN
-from hostk8s_agent.contract.schedules import CRON_PATTERN, DURATION_PATTERN, INTERVAL_PATTERN
+from hostk8s_agent.contract.schedules import CRON_PATTERN, DURATION_PATTERN, INTERVAL_PATTERN, OFF_PATTERN
 from hostk8s_agent.contract.values import (
     ACCESS_MODES,
     DEFAULT_OWNER,
@@ -116,9 +116,10 @@ SNAPSHOTS: Final = Shape(
     (
         Field(
             "schedule",
-            'When to take a snapshot: "every" and a duration (30m, 6h, 1d, 2w), or the five fields of cron.',
-            _text(f"{INTERVAL_PATTERN}|{CRON_PATTERN}", "null"),
-            ("0 */6 * * *", "every 30m"),
+            'When to take a snapshot: "every" and a duration (30m, 6h, 1d, 2w), the five fields of cron, or "off".',
+            # Editors that read YAML 1.1 take off for a boolean.
+            _text(f"{INTERVAL_PATTERN}|{CRON_PATTERN}|{OFF_PATTERN}", "null", "boolean"),
+            ("0 */6 * * *", "every 30m", "off"),
             default="the agent's settings",
             other_names=("cron", "interval", "when"),
         ),

@@ -14,7 +14,7 @@ from hostk8s_agent.contract.quantities import parse_quantity
 
 if TYPE_CHECKING:
     from hostk8s_agent.contract.reporting import Position
-    from hostk8s_agent.contract.schedules import Schedule
+    from hostk8s_agent.contract.schedules import NoSchedule, Schedule
     from hostk8s_agent.contract.values import Owner
 
 
@@ -79,7 +79,7 @@ class KeepPolicy:
 class SnapshotPolicy:
     """What `spec.snapshots` says. None means that it says nothing, and the agent's settings decide."""
 
-    schedule: Schedule | None = None
+    schedule: Schedule | NoSchedule | None = None
     timezone: str | None = None
     keep: KeepPolicy | None = None
     quiesce: Quiesce | None = None

@@ -17,7 +17,7 @@ from hostk8s_agent.contract.fields import (
 from hostk8s_agent.contract.matching import Entries, match_fields, parse_text
 from hostk8s_agent.contract.model import KeepPolicy, Quiesce, SnapshotPolicy
 from hostk8s_agent.contract.rules import Code, RuleError
-from hostk8s_agent.contract.schedules import parse_duration, parse_schedule
+from hostk8s_agent.contract.schedules import parse_duration, parse_schedule_or_off
 from hostk8s_agent.contract.wording import find_nearest, join_words, quote
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def read_snapshots(spec: Entries, timezones: Collection[str] | None) -> Snapshot
         return None
     policy = match_fields(entry.node, SNAPSHOTS, spec.report, name="snapshots", place=entry.key_position)
     return SnapshotPolicy(
-        schedule=policy.read_text("schedule", parse_schedule, None),
+        schedule=policy.read_text("schedule", parse_schedule_or_off, None),
         timezone=policy.read_text("timezone", partial(_parse_timezone, timezones), None),
         keep=_read_keep(policy),
         quiesce=policy.read_text("quiesce", _parse_quiesce, None),

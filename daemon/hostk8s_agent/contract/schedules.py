@@ -14,6 +14,8 @@ from typing import Final, TypeAlias
 from hostk8s_agent.contract.rules import Code, RuleError
 from hostk8s_agent.contract.wording import count_of, quote
 
+OFF: Final = "off"
+OFF_PATTERN: Final = "[oO][fF][fF]"
 DURATION_PATTERN: Final = "[0-9]{1,6}[mhdw]"
 INTERVAL_PATTERN: Final = f"every {DURATION_PATTERN}"
 CRON_PATTERN: Final = r"\S+(?:\s+\S+){4}"
@@ -23,7 +25,7 @@ _INTERVAL: Final = re.compile(r"every\s+(\S+)", re.IGNORECASE)
 _UNIT_SECONDS: Final = MappingProxyType({"m": 60, "h": 3600, "d": 86400, "w": 604800})
 # More than all minutes, hours and days written one by one; a list of 100,000 numbers would take a second.
 _MAX_CHARACTERS: Final = 512
-_FORMS: Final = 'write "every 30m", "every 6h", "every 1d", or five cron fields such as "0 */6 * * *"'
+_FORMS: Final = 'write "every 30m", "every 6h", "every 1d", five cron fields such as "0 */6 * * *", or off'
 _MACROS: Final = MappingProxyType(
     {
         "@yearly": "0 0 1 1 *",
@@ -64,7 +66,16 @@ class CronSchedule:
     is_either_day: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NoSchedule:
+    """`off`: only a person takes snapshots. Not the same as nothing said, which leaves it to the agent's settings."""
+
+    text: str
+    is_off: bool = True
+
+
 Schedule: TypeAlias = IntervalSchedule | CronSchedule
+"""When something happens; that nothing does is `NoSchedule`, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,11 @@ def parse_duration(text: str) -> int:
     if parts is None or int(parts[1]) == 0:
         raise ValueError(f"{quote(text)} is not a duration")
     return int(parts[1]) * _UNIT_SECONDS[parts[2]]
+
+
+def parse_schedule_or_off(text: str) -> Schedule | NoSchedule:
+    """Given a schedule as written, or `off`, return what it means. Raise as `parse_schedule` does."""
+    return NoSchedule(text) if text.strip().lower() == OFF else parse_schedule(text)
 
 
 def parse_schedule(text: str) -> Schedule:

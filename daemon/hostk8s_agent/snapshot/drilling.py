@@ -6,6 +6,7 @@ Reading an archive back proves its bytes. The drill proves the rest of the way: 
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import shutil
 import stat
@@ -18,7 +19,6 @@ from hostk8s_agent.snapshot.exporting import export_snapshot, iterate_entries
 from hostk8s_agent.snapshot.progress import Meter
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "drill-"
 _CHUNK_BYTES: Final = 1 << 20
+_KINDS: Final = {
+    "directory": stat.S_IFDIR,
+    "file": stat.S_IFREG,
+    "hardlink": stat.S_IFREG,
+    "symlink": stat.S_IFLNK,
+    "fifo": stat.S_IFIFO,
+}
 
 
 def drill_snapshot(repository: Repository, snapshot: SnapshotManifest, meter: Meter | None = None) -> int:
@@ -66,27 +73,39 @@ def _scratch(repository: Repository) -> Iterator[Path]:
 def _compare(path: Path, entry: Entry) -> None:
     try:
         status = path.lstat()
-        is_same = _is_same(path, status, entry)
+        difference = _find_difference(path, status, entry)
     except OSError as error:
         raise SnapshotDamagedError(
             f"the drill did not find {path.name} where it belongs: {error.strerror}",
             hint="look at the disk that the repository lies on; take another snapshot",
         ) from error
-    if not is_same:
+    if difference:
         raise SnapshotDamagedError(
-            f"the drill restored {path.name} as something else than what was snapshotted",
+            f"the drill restored {path.name} as something else than what was snapshotted: its {difference} differs",
             hint="look at the disk that the repository lies on; take another snapshot",
         )
 
 
-def _is_same(path: Path, status: os.stat_result, entry: Entry) -> bool:
-    if entry.kind == "directory":
-        return stat.S_ISDIR(status.st_mode)
-    if entry.kind == "symlink":
-        return stat.S_ISLNK(status.st_mode) and str(path.readlink()) == entry.target
-    if entry.kind == "file":
-        return status.st_size == entry.size and _hash(path) == entry.sha256
-    return True
+def _find_difference(path: Path, status: os.stat_result, entry: Entry) -> str:
+    """Return what of a restored entry is not as it was, empty when all is."""
+    if _KINDS[entry.kind] != stat.S_IFMT(status.st_mode):
+        return "kind"
+    checks = {
+        "target": entry.kind != "symlink" or str(path.readlink()) == entry.target,
+        "content": entry.kind != "file" or (status.st_size == entry.size and _hash(path) == entry.sha256),
+        # What a link's own mode is, no system says the same of.
+        "mode": entry.kind == "symlink" or stat.S_IMODE(status.st_mode) == entry.mode,
+        "time": status.st_mtime_ns == _parse_nanoseconds(entry.mtime),
+        # An ordinary user's files are that user's.
+        "owner": os.geteuid() != 0 or (status.st_uid, status.st_gid) == (entry.uid, entry.gid),
+    }
+    return next((name for name, is_same in checks.items() if not is_same), "")
+
+
+def _parse_nanoseconds(text: str) -> int:
+    whole, _, fraction = text.partition(".")
+    nanoseconds = int(fraction.ljust(9, "0") or 0)
+    return int(whole) * 10**9 + (-nanoseconds if whole.startswith("-") else nanoseconds)
 
 
 def _hash(path: Path) -> str:

@@ -10,7 +10,7 @@ from tzlocal import get_localzone
 
 from hostk8s_agent.contract.model import KeepPolicy, Quiesce
 from hostk8s_agent.contract.rules import RuleError
-from hostk8s_agent.contract.schedules import parse_duration, parse_schedule
+from hostk8s_agent.contract.schedules import NoSchedule, parse_duration, parse_schedule_or_off
 from hostk8s_agent.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from hostk8s_agent.contract.model import Contract, SnapshotPolicy
     from hostk8s_agent.contract.schedules import Schedule
     from hostk8s_agent.settings import Settings
-
-OFF: Final = "off"
 
 _NUMBERS: Final = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
@@ -37,13 +35,12 @@ class PolicyInForce:
 
 def load_default_policy(settings: Settings) -> PolicyInForce:
     """Return what is in force for a contract that says nothing. Raises `SettingsError` for a value that is none."""
-    written = settings.snapshot_schedule.strip()
     try:
-        schedule = None if written.lower() == OFF else parse_schedule(written)
+        schedule = parse_schedule_or_off(settings.snapshot_schedule.strip())
     except RuleError as error:
-        raise SettingsError(f"snapshot_schedule: {error.message}", hint=f"{error.hint}; or {OFF}") from error
+        raise SettingsError(f"snapshot_schedule: {error.message}", hint=error.hint) from error
     return PolicyInForce(
-        schedule,
+        None if isinstance(schedule, NoSchedule) else schedule,
         _find_zone(settings.snapshot_timezone),
         _parse_keep(settings.snapshot_keep),
         Quiesce(settings.snapshot_quiesce),
@@ -55,7 +52,7 @@ def find_policy(policy: SnapshotPolicy | None, default: PolicyInForce) -> Policy
     if policy is None:
         return default
     return PolicyInForce(
-        policy.schedule or default.schedule,
+        None if isinstance(policy.schedule, NoSchedule) else policy.schedule or default.schedule,
         _require_zone(policy.timezone, default.zone),
         policy.keep or default.keep,
         policy.quiesce or default.quiesce,
