@@ -20,10 +20,10 @@ from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
 from hostk8s_agent.snapshot.errors import SnapshotError
 from hostk8s_agent.snapshot.expiring import Expiry
 from hostk8s_agent.snapshot.model import SnapshotState
+from hostk8s_agent.snapshot.opening import open_repository
 from hostk8s_agent.snapshot.policies import find_stack_policy, load_default_policy
 from hostk8s_agent.snapshot.protection import describe_protection, index_last_good
 from hostk8s_agent.snapshot.quiescing import ClusterQuiescer
-from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.snapshot.requests import Surroundings, VolumeIdentity
 from hostk8s_agent.snapshot.scaling import Scaler
 from hostk8s_agent.snapshot.securing import Securing
@@ -139,7 +139,7 @@ def build_service(
         default_quiesce=Quiesce(settings.snapshot_quiesce),
         lock_wait_seconds=lock_wait_seconds,
     )
-    return SnapshotService(Repository(find_repository(workspace, settings)), surroundings)
+    return SnapshotService(open_repository(find_repository(workspace, settings), settings), surroundings)
 
 
 class AgentSnapshots(SnapshotAnswers):

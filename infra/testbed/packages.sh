@@ -77,13 +77,15 @@ install_missing_packages() {
 
 # install_tools: what tests use besides the parts. strace makes system calls of the agent fail, chromium shows its page,
 # promtool judges its metrics and alert rules, pngquant makes pictures of the page small, sqlite3 and PostgreSQL write
-# in a pod.
+# in a pod, restic keeps snapshots, and rclone serves them to it over HTTP (`rclone serve restic`).
 install_tools() {
   command -v strace >/dev/null || install_packages strace
   find_tool sqlite3 >/dev/null || install_packages sqlite3
   find_tool chromium >/dev/null || install_packages chromium
   find_tool pngquant >/dev/null || install_packages pngquant
   find_tool postgresql >/dev/null || with_lock cache/postgresql unpack_postgresql
+  find_tool restic >/dev/null || with_lock cache/restic unpack_from_package restic /usr/bin/restic "$CACHE/debian/restic"
+  find_tool rclone >/dev/null || with_lock cache/rclone unpack_from_package rclone /usr/bin/rclone "$CACHE/debian/rclone"
   find_tool promtool >/dev/null || with_lock cache/promtool unpack_from_package prometheus /usr/bin/promtool "$CACHE/debian/promtool"
 }
 

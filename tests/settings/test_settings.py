@@ -57,3 +57,12 @@ def test_a_value_that_is_wrong_is_not_repeated(workspace: Workspace, monkeypatch
     with pytest.raises(SettingsError) as raised:
         load_settings(workspace)
     assert "hunter2" not in str(raised.value)
+
+
+def test_an_address_with_a_password_is_refused(workspace: Workspace) -> None:
+    """Settings are shown, dumped and kept: they hold no secret."""
+    settings = 'snapshot_restic_repository = "rest:https://me:hunter2@nas/"\n'
+    (workspace.root / SETTINGS_FILE_NAME).write_text(settings, encoding="utf-8")
+    with pytest.raises(SettingsError, match="snapshot_restic_environment_file") as raised:
+        load_settings(workspace)
+    assert "hunter2" not in f"{raised.value}{raised.value.hint}"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.volume.conftest import docker, own_volume, place, tool_cluster
@@ -17,6 +18,8 @@ from tests.volume.conftest import docker, own_volume, place, tool_cluster
 from hostk8s_agent.contract.parsing import parse_contract
 from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.snapshot.requests import CreateRequest, Surroundings, VolumeIdentity
+from hostk8s_agent.snapshot.restic.engine import ResticEngine
+from hostk8s_agent.snapshot.restic.environment import ResticPlace
 from hostk8s_agent.snapshot.service import SnapshotService
 from hostk8s_agent.volume.access import VolumeAccess
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
@@ -104,6 +107,7 @@ class Ground:
     now: datetime = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
     access: VolumeAccess = field(default=None)  # type: ignore[assignment]  # made with the folder
     root: Path = field(default=Path())
+    restic: ResticPlace | None = None
     surroundings: Surroundings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,7 +131,9 @@ class Ground:
     @property
     def repository(self) -> Repository:
         """The repository, as a new process opens it."""
-        return Repository(self.folder / "repository", clock=lambda: self.now)
+        folder = self.folder / "repository"
+        engine = ResticEngine(folder, self.restic, lock_wait_seconds=0) if self.restic else None
+        return Repository(folder, engine=engine, clock=lambda: self.now)
 
     @property
     def service(self) -> SnapshotService:
@@ -158,3 +164,12 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
     fill(made.path())
     yield made
     made.access.close()
+
+
+@pytest.fixture(scope="session")
+def restic_tools(testbed: Any) -> Iterator[None]:
+    """restic, and what serves it over HTTP, on the PATH, wherever the testbed has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        folders = {str(Path(testbed.run("tool", name)).parent) for name in ("restic", "rclone")}
+        patch.setenv("PATH", os.pathsep.join([os.environ["PATH"], *sorted(folders)]))
+        yield

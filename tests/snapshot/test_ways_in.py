@@ -7,7 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.snapshot.conftest import Ground, describe, fill
+from tests.snapshot.restic_ground import make_place
 
 from hostk8s_agent.snapshot.requests import RestoreRequest
 
@@ -25,9 +27,25 @@ def weaken(tree: dict[str, tuple[object, ...]], kind: str) -> dict[str, tuple[ob
     }
 
 
-def test_what_is_restored_is_what_was_there(place: Place, tmp_path: Path) -> None:
-    """In every field that the way in claims to keep; what it does not is told."""
+@pytest.mark.parametrize(
+    ("place", "kept_by"),
+    [
+        pytest.param("direct", "archive", marks=pytest.mark.engine),
+        pytest.param("helper-container", "archive", marks=pytest.mark.engine),
+        ("host-directory", "archive"),
+        pytest.param("direct", "restic", marks=[pytest.mark.engine, pytest.mark.tools]),
+        pytest.param("helper-container", "restic", marks=[pytest.mark.engine, pytest.mark.tools]),
+    ],
+    indirect=["place"],
+)
+def test_what_is_restored_is_what_was_there(
+    place: Place, kept_by: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """In every field that the way in claims to keep; what it does not is told. Whichever engine keeps it."""
     ground = Ground(tmp_path, access=place.access, root=place.root)
+    if kept_by == "restic":
+        request.getfixturevalue("restic_tools")
+        ground.restic = make_place(tmp_path)
     fill(ground.path(), files=20)
     before = weaken(describe(ground.path()), place.access.access)
     snapshot = ground.service.select(ground.create())

@@ -12,7 +12,7 @@ from hostk8s_agent.cli.output import escape_controls, find_screen, write, write_
 from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.settings import load_settings
 from hostk8s_agent.snapshot.exporting import diff_snapshots, iterate_content, iterate_entries
-from hostk8s_agent.snapshot.repository import Repository
+from hostk8s_agent.snapshot.opening import open_repository
 from hostk8s_agent.snapshot.selecting import select_snapshot
 from hostk8s_agent.workspace import data_folder
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.cli.output import OutputFormat
     from hostk8s_agent.snapshot.model import SnapshotManifest
+    from hostk8s_agent.snapshot.repository import Repository
     from hostk8s_agent.workspace import Workspace
 
 
 def find_repository(workspace: Workspace) -> Repository:
     """Return the workspace's repository."""
     settings = load_settings(workspace)
-    return Repository(settings.snapshot_repository or data_folder(workspace) / "snapshots")
+    return open_repository(settings.snapshot_repository or data_folder(workspace) / "snapshots", settings)
 
 
 def find_snapshot(which: str, workspace: Workspace, stack: str | None = None) -> tuple[Repository, SnapshotManifest]:

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.doctor.findings import Finding, fail, ok, warn
+from hostk8s_agent.errors import AgentError
+from hostk8s_agent.snapshot.restic.engine import ResticEngine
+from hostk8s_agent.snapshot.restic.environment import ResticPlace
+from hostk8s_agent.snapshot.restic.program import find_restic, read_version
+from hostk8s_agent.workspace import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +23,8 @@ MIN_FREE_SHARE = 0.05
 
 
 def check_snapshots(found: Circumstances) -> Iterator[Finding]:
-    """Give what is found of the snapshots, as the agent that runs tells it; nothing without one."""
+    """Give what is found of the snapshots: of restic always, of the rest what the agent that runs tells."""
+    yield from _check_restic(found)
     told = (found.status or {}).get("snapshots", {})
     if told.get("repository"):
         yield _check_repository(Path(told["repository"]))
@@ -33,6 +39,22 @@ def check_snapshots(found: Circumstances) -> Iterator[Finding]:
     else:
         oldest = min(one["lastVerifiedAt"] for one in directories)
         yield ok("last verified snapshot", f"every directory has one; the oldest verification was at {oldest}")
+
+
+def _check_restic(found: Circumstances) -> Iterator[Finding]:
+    """Open the restic repository, where the settings name one. Nothing is made there."""
+    place = ResticPlace.of_settings(found.settings)
+    if place is None:
+        return
+    folder = found.settings.snapshot_repository or data_folder(found.workspace) / "snapshots"
+    try:
+        program = find_restic()
+        home = ResticEngine(folder, place, lock_wait_seconds=0).find_home()
+    except AgentError as error:
+        yield fail("restic", f"{error.message} ({error.code})", error.hint)
+        return
+    version = ".".join(map(str, read_version(program)))
+    yield ok("restic", f"{program} ({version}) opens {place.repository}, the repository {home[:12]}")
 
 
 def _check_repository(folder: Path) -> Finding:

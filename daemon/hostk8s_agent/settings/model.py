@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from hostk8s_agent.settings.notifications import NotificationSettings
 from hostk8s_agent.settings.reconciling import ReconcileSettings
+from hostk8s_agent.settings.restic import ResticSettings
 from hostk8s_agent.settings.service import ServiceSettings
 from hostk8s_agent.settings.snapshots import SnapshotSettings
 from hostk8s_agent.settings.storage import StorageSettings
@@ -20,7 +21,13 @@ ENVIRONMENT_PREFIX: Final = "HOSTK8S_AGENT_"
 
 # The groups in reverse: pydantic collects the fields from the last base on, and in that order people are shown them.
 class Settings(
-    ServiceSettings, NotificationSettings, SnapshotSettings, ReconcileSettings, StorageSettings, BaseSettings
+    ServiceSettings,
+    NotificationSettings,
+    ResticSettings,
+    SnapshotSettings,
+    ReconcileSettings,
+    StorageSettings,
+    BaseSettings,
 ):
     """All settings, valid by construction."""
 

@@ -44,6 +44,9 @@ class ArchiveEngine:
         """Its name in manifests."""
         return ARCHIVE_ENGINE
 
+    def stop(self) -> None:
+        """Nothing: files are never waited for."""
+
     def prepare(self) -> None:
         """Make the folder."""
         make_folder(self._folder)
@@ -94,6 +97,9 @@ class ArchiveEngine:
                 freed += path.stat().st_size
                 remove_durably(path)
         return freed
+
+    def tidy(self) -> None:
+        """Nothing: a file that is removed is gone."""
 
     def measure(self) -> int:
         """Return the bytes of all files."""

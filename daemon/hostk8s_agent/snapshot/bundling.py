@@ -11,22 +11,26 @@ import io
 import json
 import os
 import tarfile
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from hostk8s_agent.snapshot.documents import ID_PATTERN, parse_manifest, render_manifest
-from hostk8s_agent.snapshot.durable import incoming
+from hostk8s_agent.snapshot.documents import ID_PATTERN, parse_manifest, render_manifest, seal_manifest
+from hostk8s_agent.snapshot.durable import INCOMING_PREFIX, incoming
 from hostk8s_agent.snapshot.errors import BundleRefusedError, SnapshotError
-from hostk8s_agent.snapshot.model import SnapshotState
+from hostk8s_agent.snapshot.model import ARCHIVE_ENGINE, SnapshotState
+from hostk8s_agent.snapshot.packing import pack_tree
 from hostk8s_agent.snapshot.progress import Meter
+from hostk8s_agent.snapshot.repository import Repository
+from hostk8s_agent.snapshot.unpacking import iterate_archive
 from hostk8s_agent.snapshot.verifying import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-    from pathlib import Path
 
     from hostk8s_agent.snapshot.model import SnapshotManifest
-    from hostk8s_agent.snapshot.repository import Repository
 
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 16 << 20
@@ -35,7 +39,17 @@ _HINT: Final = "ask for the file again; nothing was added to the repository"
 
 
 def write_bundle(repository: Repository, snapshot: SnapshotManifest, file: Path, *, meter: Meter | None = None) -> None:
-    """Write a snapshot as one file, whole or not at all."""
+    """Write a snapshot as one file, whole or not at all.
+
+    What another engine keeps is packed into archives for it: who gets the file has no way to the restic repository.
+    Such a copy has an id of its own.
+    """
+    if snapshot.engine != ARCHIVE_ENGINE:
+        with tempfile.TemporaryDirectory(prefix=INCOMING_PREFIX, dir=file.resolve().parent) as scratch:
+            packed = Repository(Path(scratch))
+            packed.prepare()
+            write_bundle(packed, _repack(repository, snapshot, packed), file)
+        return
     meter = meter or Meter()
     meter.begin("exporting", sum(path.stat().st_size for path in _find_parts(repository, snapshot).values()))
     with incoming(file.resolve().parent) as beside:
@@ -63,6 +77,16 @@ class _Counted(io.RawIOBase):
         chunk = self._file.read(size)
         self._meter.advance(len(chunk))
         return chunk
+
+
+def _repack(repository: Repository, snapshot: SnapshotManifest, target: Repository) -> SnapshotManifest:
+    directories = []
+    for one in snapshot.directories:
+        with pack_tree(iterate_archive(repository, one), target, one.name) as packed:
+            archive = packed.archive.keep(packed.tree)
+            packed.listing.keep_as(target.listing_path(packed.tree))
+        directories.append(replace(one, archive=archive))
+    return seal_manifest(replace(snapshot, directories=tuple(directories), engine=ARCHIVE_ENGINE))
 
 
 def read_bundle(repository: Repository, file: Path, clock: Callable[[], datetime]) -> SnapshotManifest:

@@ -150,7 +150,7 @@ class Caretaker:
         self._expiry.expire(stack)
 
     def verify_share(self) -> None:
-        """Read back the snapshots that were verified longest ago: so many that a round takes a week."""
+        """Read back the snapshots that were verified longest ago: so many that a round takes a week. Then tidy up."""
         snapshots, _ = self._service.list()
         # Those that are known to be damaged keep their old time, and would take every share for themselves.
         whole = [one for one in snapshots if one.state is not SnapshotState.DAMAGED]
@@ -160,6 +160,7 @@ class Caretaker:
             one = verified.snapshot
             if not verified.is_whole:
                 self._sources.tell("snapshot.damaged", f"{one.id}: {one.marks.reason}", one.stack)
+        self._service.tidy()
 
     def drill(self, stack: str) -> None:
         """Restore the stack's newest good snapshot into scratch and compare; without one there is nothing to drill."""

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from hostk8s_agent.contract.model import Quiesce
 from hostk8s_agent.snapshot.errors import ManifestForgedError, RepositoryNewerError
 from hostk8s_agent.snapshot.model import (
+    ARCHIVE_ENGINE,
+    RESTIC_ENGINE,
     ArchiveReference,
     Consistency,
     DirectoryManifest,
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 """The version of the repository's format, in `repository.json` and in each manifest."""
+
+_FORMAT_OF_ENGINES: Final = 2
+"""That of a manifest whose archives are not files: one that knows only files must not take it for a broken one."""
 
 ID_PATTERN: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -57,9 +62,10 @@ def parse_manifest(text: bytes, snapshot_id: str) -> SnapshotManifest:
     try:
         document = json.loads(text)
         content = document["content"]
-        if content["format"] > FORMAT_VERSION:
+        if content["format"] > _FORMAT_OF_ENGINES:
             raise RepositoryNewerError(
-                f"the manifest of {snapshot_id} has format {content['format']}, and this agent knows {FORMAT_VERSION}",
+                f"the manifest of {snapshot_id} has format {content['format']}, and this agent knows "
+                f"{_FORMAT_OF_ENGINES}",
                 hint="update hostk8s-agent",
             )
         digest = hashlib.sha256(_canonical(content)).hexdigest()
@@ -146,7 +152,7 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 
 def _render_content(manifest: SnapshotManifest) -> dict[str, Any]:
     return {
-        "format": FORMAT_VERSION,
+        "format": FORMAT_VERSION if manifest.engine == ARCHIVE_ENGINE else _FORMAT_OF_ENGINES,
         "stack": manifest.stack,
         "takenAt": render_moment(manifest.taken_at),
         "name": manifest.name,
@@ -172,7 +178,7 @@ def _render_directory(directory: DirectoryManifest) -> dict[str, Any]:
         "declared": {"owner": directory.declared_owner, "mode": f"{directory.declared_mode:04o}"},
         "observed": {"owner": directory.observed_owner, "mode": f"{directory.observed_mode:04o}"},
         "tree": directory.archive.tree,
-        "archive": {"sha256": directory.archive.stored_as, "bytes": directory.archive.packed_bytes},
+        "archive": _render_archive(directory.archive),
         "entries": directory.entries,
         "files": directory.files,
         "bytes": directory.byte_count,
@@ -209,12 +215,7 @@ def _parse_directory(document: Mapping[str, Any], engine: str) -> DirectoryManif
         declared_mode=int(document["declared"]["mode"], 8),
         observed_owner=str(document["observed"]["owner"]),
         observed_mode=int(document["observed"]["mode"], 8),
-        archive=ArchiveReference(
-            _require_digest(document["tree"]),
-            _require_digest(document["archive"]["sha256"]),
-            int(document["archive"]["bytes"]),
-            engine,
-        ),
+        archive=_parse_archive(document, engine),
         entries=int(document["entries"]),
         files=int(document["files"]),
         byte_count=int(document["bytes"]),
@@ -223,8 +224,22 @@ def _parse_directory(document: Mapping[str, Any], engine: str) -> DirectoryManif
     )
 
 
+def _render_archive(archive: ArchiveReference) -> dict[str, Any]:
+    if archive.engine == RESTIC_ENGINE:
+        return {"snapshot": archive.stored_as, "repository": archive.home, "bytes": archive.packed_bytes}
+    return {"sha256": archive.stored_as, "bytes": archive.packed_bytes}
+
+
+def _parse_archive(document: Mapping[str, Any], engine: str) -> ArchiveReference:
+    tree, archive = _require_digest(document["tree"]), document["archive"]
+    if engine == RESTIC_ENGINE:
+        home = _require_digest(archive["repository"])
+        return ArchiveReference(tree, _require_digest(archive["snapshot"]), int(archive["bytes"]), engine, home)
+    return ArchiveReference(tree, _require_digest(archive["sha256"]), int(archive["bytes"]), engine)
+
+
 def _require_digest(text: str) -> str:
-    # It becomes a file's name.
+    # It becomes a file's name, or an argument.
     if not _DIGEST.fullmatch(text):
         raise ValueError(f"{text!r} is no SHA-256")
     return text

@@ -37,6 +37,9 @@ class SnapshotEngine(Protocol):
     def name(self) -> str:
         """Its name in manifests."""
 
+    def stop(self) -> None:
+        """Let whoever waits for the engine, in whatever thread, raise `SnapshotStoppedError` from now on."""
+
     def prepare(self) -> None:
         """Make what the engine needs on this machine. Called before each change."""
 
@@ -57,6 +60,9 @@ class SnapshotEngine(Protocol):
 
     def sweep(self, kept: Collection[ArchiveReference]) -> int:
         """Remove every archive that is not one of these, and what a crash left; return the bytes that it freed."""
+
+    def tidy(self) -> None:
+        """Do what removing has left to do, if it is time: daily, with what may take long."""
 
     def measure(self) -> int:
         """Return the bytes that the archives take, as far as can be told at once."""

@@ -24,7 +24,14 @@ AgentError
     ├── RestoreFailedError            the restored tree could not be written, or is not what was snapshotted
     ├── TargetInUseError              a pod uses what is to be replaced
     ├── BundleRefusedError            a file that holds no snapshot, or not all of one
-    └── NothingToUndoError            no restore of the stack can be undone
+    ├── NothingToUndoError            no restore of the stack can be undone
+    ├── ResticMissingError            no restic is installed, or an old one
+    ├── ResticPasswordUnusableError   nothing that could be used says what the password is
+    ├── ResticPasswordWrongError      the restic repository has another password
+    ├── ResticRepositoryMissingError  no restic repository is where the settings say, or another one
+    ├── ResticUnreachableError        the restic repository cannot be reached now         retryable
+    ├── ResticRefusedError            where the restic repository lies, access is denied
+    └── ResticFailedError             restic failed with words of its own
 ```
 """
 
@@ -174,3 +181,46 @@ class NothingToUndoError(SnapshotError):
     """No restore of the stack can be undone."""
 
     code = "NothingToUndo"
+
+
+class ResticMissingError(SnapshotError):
+    """The settings name a restic repository, and no restic is installed, or one that is too old."""
+
+    code = "ResticMissing"
+
+
+class ResticPasswordUnusableError(SnapshotError):
+    """Nothing says what the restic repository's password is, or what says it cannot be used."""
+
+    code = "ResticPasswordUnusable"
+
+
+class ResticPasswordWrongError(SnapshotError):
+    """The restic repository has another password."""
+
+    code = "ResticPasswordWrong"
+
+
+class ResticRepositoryMissingError(SnapshotError):
+    """No restic repository is where the settings say, or another one than the snapshot lies in."""
+
+    code = "ResticRepositoryMissing"
+
+
+class ResticUnreachableError(SnapshotError):
+    """The restic repository cannot be reached now, or has stopped to answer."""
+
+    code = "ResticUnreachable"
+    retryable = True
+
+
+class ResticRefusedError(SnapshotError):
+    """Where the restic repository lies, access is denied."""
+
+    code = "ResticRefused"
+
+
+class ResticFailedError(SnapshotError):
+    """restic failed with words of its own."""
+
+    code = "ResticFailed"

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ARCHIVE_ENGINE: Final = "archive"
 """The name of the default engine in manifests: plain `.tar.zst` files in the repository."""
 
+RESTIC_ENGINE: Final = "restic"
+"""The name of the engine that keeps archives in a restic repository."""
+
 TAG_BEFORE_RESTORE: Final = "before-restore"
 """The tag of the safety snapshot that each restore takes first."""
 
@@ -62,14 +65,15 @@ class ArchiveReference:
     """One directory's archive, as an engine keeps it.
 
     `tree` is the SHA-256 of the listing (hex): the same content has the same archive, whichever snapshot asks.
-    `stored_as` is the engine's own name for it (hex, 64 digits), for the default engine the SHA-256 of the compressed
-    file; `packed_bytes` is what it takes there.
+    `stored_as` is the engine's own name for it (hex, 64 digits): the SHA-256 of the compressed file, the id of the
+    restic snapshot. `packed_bytes` is what it takes there, `home` the restic repository's id, empty for a file.
     """
 
     tree: str
     stored_as: str
     packed_bytes: int
     engine: str = ARCHIVE_ENGINE
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)

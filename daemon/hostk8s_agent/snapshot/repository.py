@@ -18,7 +18,6 @@ no manifest refers to is removed by `sweep`. Reading needs no lock; everything e
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -40,11 +39,9 @@ from hostk8s_agent.snapshot.durable import (
     incoming,
     list_paths,
     make_folder,
-    make_folder_durable,
     measure_folder,
     remove_durably,
     write_durably,
-    written,
 )
 from hostk8s_agent.snapshot.errors import (
     EngineUnknownError,
@@ -55,6 +52,7 @@ from hostk8s_agent.snapshot.errors import (
     RepositoryUnusableError,
     SnapshotError,
 )
+from hostk8s_agent.snapshot.ledger import Ledger
 from hostk8s_agent.snapshot.locking import RepositoryLock
 
 if TYPE_CHECKING:
@@ -67,7 +65,6 @@ if TYPE_CHECKING:
     from hostk8s_agent.snapshot.model import ArchiveReference, Marks, SnapshotManifest
 
 REPOSITORY_FILE: Final = "repository.json"
-LEDGER_FILE: Final = "ledger"
 CLOCK_TOLERANCE: Final = timedelta(minutes=10)
 """How far ahead a manifest may be dated: clocks are set back by so much without anyone forging anything."""
 
@@ -92,6 +89,7 @@ class Repository:
         self.engine: SnapshotEngine = engine or self.archives
         self._engines: dict[str, SnapshotEngine] = {one.name: one for one in (self.archives, self.engine)}
         self.lock = RepositoryLock(folder)
+        self._ledger = Ledger(folder)
         self._clock = clock
 
     # Life
@@ -177,12 +175,12 @@ class Repository:
                 manifests.append(self.load(snapshot_id))
             except SnapshotError as error:
                 problems.append(error.problem)
-        problems += [_build_missing(one).problem for one in sorted(self._load_ledger() - set(ids))]
+        problems += [_build_missing(one).problem for one in sorted(self._ledger.load() - set(ids))]
         return tuple(manifests), tuple(problems)
 
     def known_ids(self) -> set[str]:
         """Return the ids of all snapshots, those included whose manifest is gone or cannot be trusted."""
-        return self._load_ledger() | set(self.list_ids())
+        return self._ledger.load() | set(self.list_ids())
 
     def find_engine(self, reference: ArchiveReference) -> SnapshotEngine:
         """Return what keeps an archive. Raises `EngineUnknownError` where there is no such engine."""
@@ -218,7 +216,7 @@ class Repository:
         write_durably(self._marks_path(manifest.id), render_marks(manifest.marks))
         write_durably(self._manifest_path(manifest.id), render_manifest(manifest))
         # After the manifest: what the ledger has is there, or was taken away by somebody else than us.
-        self._append_to_ledger("+", manifest.id)
+        self._ledger.append("+", manifest.id)
 
     def mark(self, snapshot_id: str, marks: Marks) -> None:
         """Replace a snapshot's marks."""
@@ -226,7 +224,7 @@ class Repository:
 
     def remove(self, snapshot_id: str) -> None:
         """Take a snapshot out; its archives go with the next `sweep`."""
-        self._append_to_ledger("-", snapshot_id)
+        self._ledger.append("-", snapshot_id)
         remove_durably(self._manifest_path(snapshot_id))
         remove_durably(self._marks_path(snapshot_id))
 
@@ -240,8 +238,8 @@ class Repository:
                 if path.name.startswith(INCOMING_PREFIX):
                     remove_durably(path)
         # A manifest without its line is of a crash between the two.
-        for snapshot_id in sorted(set(self.list_ids()) - self._load_ledger()):
-            self._append_to_ledger("+", snapshot_id)
+        for snapshot_id in sorted(set(self.list_ids()) - self._ledger.load()):
+            self._ledger.append("+", snapshot_id)
         manifests, problems = self.load_all()
         if problems:
             return 0
@@ -254,6 +252,11 @@ class Repository:
                 remove_durably(path)
         return freed
 
+    def tidy(self) -> None:
+        """Do what removing snapshots has left to do, if it is time."""
+        for engine in self._engines.values():
+            engine.tidy()
+
     def _manifest_path(self, snapshot_id: str) -> Path:
         return self.folder / "manifests" / f"{snapshot_id}.json"
 
@@ -265,37 +268,6 @@ class Repository:
             return parse_marks(self._marks_path(snapshot_id).read_bytes())
         except OSError:
             return parse_marks(b"")
-
-    def _load_ledger(self) -> set[str]:
-        """Return the ids of the snapshots that came and were not forgotten."""
-        known: set[str] = set()
-        for line in self._read_ledger():
-            if line.startswith("+ "):
-                known.add(line[2:])
-            else:
-                known.discard(line[2:])
-        return known
-
-    def _read_ledger(self) -> list[str]:
-        try:
-            text = (self.folder / LEDGER_FILE).read_text(encoding="ascii", errors="replace")
-        except FileNotFoundError:
-            return []
-        # A line that a crash cut has no id.
-        return [line for line in text.splitlines() if ID_PATTERN.fullmatch(line[2:]) and line[:2] in ("+ ", "- ")]
-
-    def _append_to_ledger(self, sign: str, snapshot_id: str) -> None:
-        path = self.folder / LEDGER_FILE
-        with written(f"write {path}"):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o600)
-            try:
-                # A line end first: what a crash cut before must not swallow this line.
-                os.write(descriptor, f"\n{sign} {snapshot_id}\n".encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            make_folder_durable(self.folder)
 
 
 def _build_missing(snapshot_id: str) -> ManifestMissingError:

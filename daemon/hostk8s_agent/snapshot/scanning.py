@@ -58,6 +58,7 @@ class Recognised:
     stored_as: str
     packed_bytes: int
     engine: str
+    home: str
     entries: int
     files: int
     byte_count: int
@@ -66,7 +67,7 @@ class Recognised:
     @property
     def archive(self) -> ArchiveReference:
         """Its archive."""
-        return ArchiveReference(self.tree, self.stored_as, self.packed_bytes, self.engine)
+        return ArchiveReference(self.tree, self.stored_as, self.packed_bytes, self.engine, self.home)
 
 
 def scan_directory(access: VolumeAccess, path: str, settled_seconds: float = SETTLED_SECONDS) -> Scan | None:
@@ -139,6 +140,7 @@ def keep_recognised(file: Path, scan: Scan | None, directory: DirectoryManifest)
         directory.archive.stored_as,
         directory.archive.packed_bytes,
         directory.archive.engine,
+        directory.archive.home,
         directory.entries,
         directory.files,
         directory.byte_count,

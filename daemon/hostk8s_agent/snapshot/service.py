@@ -69,6 +69,7 @@ class SnapshotService:
     def stop(self) -> None:
         """Have all work that is under way undone, in whatever thread: it raises `SnapshotStoppedError` from now on."""
         self._stopping.set()
+        self.repository.engine.stop()
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
         """Wait for the end of what changes something; return whether it has come."""
@@ -165,6 +166,11 @@ class SnapshotService:
             if chosen:
                 self.repository.sweep()
             return chosen
+
+    def tidy(self) -> None:
+        """Do what removing snapshots has left to do, if it is time: what may take long, and is asked for daily."""
+        with self._held("tidy the repository up"):
+            self.repository.tidy()
 
     def pin(self, which: str, *, is_pinned: bool) -> SnapshotManifest:
         """Let a snapshot never expire, or expire again."""
