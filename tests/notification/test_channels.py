@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.notification.conftest import Hook
 
-from hostk8s_agent.notification.channels import Command, NotificationError, Webhook, build_channels
+from hostk8s_agent.notification.channels import Command, Desktop, NotificationError, Webhook, build_channels
 from hostk8s_agent.notification.delivering import Courier
 from hostk8s_agent.notification.noticing import Notice
 from hostk8s_agent.settings import Settings
@@ -102,6 +102,11 @@ def test_the_desktop_is_told_by_the_program_on_the_path(tmp_path: Path) -> None:
     assert (tmp_path / "shown").read_text(encoding="utf-8") == (
         f"[--app-name=hostk8s-agent]\n[--urgency=critical]\n[--]\n[{NOTICE.title}]\n[{NOTICE.text}]\n"
     )
+    # On macOS the texts are arguments, too, and never part of the script.
+    Desktop(
+        str(write_program(tmp_path / "osascript", f'shift 6; for word; do echo "[$word]"; done > {tmp_path}/shown'))
+    ).deliver(NOTICE)
+    assert (tmp_path / "shown").read_text(encoding="utf-8") == f"[{NOTICE.title}]\n[{NOTICE.text}]\n"
     assert build_channels(Settings(), {"PATH": environment["PATH"]}) == ()
     assert build_channels(Settings(notify_desktop=False), environment) == ()
 

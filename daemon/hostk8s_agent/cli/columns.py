@@ -57,32 +57,25 @@ def drop_columns(
     The last of those is kept as long as any other is left; where it goes, the others get its room. Where nothing is
     left to go, the first column is cut.
     """
-    *early, last = order
-    for gone in ([], [last]):
-        for number in range(len(early) + 1):
-            kept, cells = _without(headers, rows, {*gone, *early[:number]})
-            if _find_excess(kept, cells, screen) <= 0:
-                return kept, cells
-    width = max(1, max(measure(escape_controls(row[0].text)) for row in cells) - _find_excess(kept, cells, screen))
-    return kept, [[Cell(cut(escape_controls(row[0].text), width), row[0].color), *row[1:]] for row in cells]
-
-
-def _without(
-    headers: Sequence[str], rows: Sequence[Sequence[Cell]], names: set[str]
-) -> tuple[list[str], list[list[Cell]]]:
-    kept = [index for index, header in enumerate(headers) if header not in names]
-    return [headers[index] for index in kept], [[row[index] for index in kept] for row in rows]
-
-
-def _find_excess(headers: Sequence[str], rows: Sequence[Sequence[Cell]], screen: Screen) -> int:
-    """Return how many columns of a terminal are missing, the last column as narrow as it may get."""
     if screen.width is None or not rows:
-        return 0
+        return list(headers), [list(row) for row in rows]
+    # Once for all: with a thousand rows it is what this costs.
     widths = [
         max(measure(header), *(measure(escape_controls(row[index].text)) for row in rows))
         for index, header in enumerate(headers)
     ]
-    return sum(widths[:-1]) + min(widths[-1], MIN_LAST_WIDTH) + len(GAP) * (len(widths) - 1) - screen.width
+    *early, last = order
+    for gone in ({*more, *early[:number]} for more in ([], [last]) for number in range(len(early) + 1)):
+        kept = [index for index, header in enumerate(headers) if header not in gone]
+        *first, final = (widths[index] for index in kept)
+        excess = sum(first) + min(final, MIN_LAST_WIDTH) + len(GAP) * len(first) - screen.width
+        if excess <= 0:
+            break
+    cells = [[row[index] for index in kept] for row in rows]
+    if excess > 0:
+        width = max(1, widths[0] - excess)
+        cells = [[Cell(cut(escape_controls(row[0].text), width), row[0].color), *row[1:]] for row in cells]
+    return [headers[index] for index in kept], cells
 
 
 def measure(text: str) -> int:
