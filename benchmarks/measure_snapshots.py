@@ -191,7 +191,7 @@ def _build_figure(contest: _Contest, found: dict[str, Samples], rounds: int) -> 
         details=(
             "tar: `tar c | zstd -3 -T0 > file`; untar: `zstd -d | tar x` and a sync of it",
             "first has the SHA-256 of every file",
-            "tar and find, which take some MB, are not in the memory: the kernel counts their parent's as theirs",
+            "the memory is the peak of the process with the work, imports included; tar and find are not in it",
             f"reading a new snapshot back took {found['read back']}",
         ),
     )
