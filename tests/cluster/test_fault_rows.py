@@ -112,6 +112,70 @@ def test_what_an_expired_watch_missed_is_found(
             connected.connection.stop()
 
 
+@pytest.mark.fault(
+    "K8",
+    "1 % of the events of a watch never arrive",
+    holds="the next list finds what they would have told",
+    target="0 left",
+    short=2,
+    full=100,
+)
+def test_what_lost_events_would_have_told_is_found(
+    row: Row,
+    faulty: FaultyApiServer,
+    connect: Connect,
+    faulty_kubeconfig: Path,
+    wait_until: Wait,
+    fast_timing: ConnectionTiming,
+) -> None:
+    """Everything is listed again every 5 minutes, and in these tests every 0.2 s, whatever the watch says."""
+    keys = [ObjectKey("PersistentVolume", f"v{number}") for number in range(40)]
+    for trial in row.trials():
+        with trial as number:
+            chooser = random.Random(number)
+            versions = dict.fromkeys((key.name for key in keys), 100)
+            told: list[bytes] = []
+
+            def render(name: str, versions: dict[str, int] = versions) -> dict[str, Any]:
+                return {"metadata": {"name": name, "uid": name, "resourceVersion": str(versions[name])}}
+
+            def rule(
+                verb: str,
+                path: str,
+                _query: Any,
+                chooser: random.Random = chooser,
+                versions: dict[str, int] = versions,
+                told: list[bytes] = told,
+                render: Callable[[str], dict[str, Any]] = render,
+            ) -> Any:
+                if path != VOLUMES:
+                    return None
+                if verb != "WATCH":
+                    newest = {"resourceVersion": str(max(versions.values()))}
+                    return faulty.answer(200, {"metadata": newest, "items": [render(name) for name in versions]})
+                if told:
+                    return None
+                for version in range(101, 401):
+                    name = chooser.choice(sorted(versions))
+                    versions[name] = version
+                    told.append(json.dumps({"type": "MODIFIED", "object": render(name)}).encode() + b"\n")
+                # The newest too, which no later event of that object can make up for.
+                lost = {len(told) - 1, *chooser.sample(range(len(told)), len(told) // 100)}
+                return faulty.answer(200, b"".join(one for index, one in enumerate(told) if index not in lost))
+
+            faulty.rule = rule
+            connected = connect(faulty_kubeconfig, replace(fast_timing, relist=0.2))
+
+            def is_known(connected: Any = connected, versions: dict[str, int] = versions) -> bool:
+                if connected.state != "Connected" or max(versions.values()) == 100:
+                    return False
+                found = connected.connection.observe_objects("stack", keys)
+                return {key.name: int(one.resource_version) for key, one in found.items()} == versions
+
+            wait_until(is_known, "all is known as it is")
+            connected.connection.stop()
+
+
 @pytest.mark.cluster
 @pytest.mark.fault(
     "K4",

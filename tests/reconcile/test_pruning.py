@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hostk8s_agent.cluster.manifests import ManifestFiles
-from hostk8s_agent.errors import VolumeError
+from hostk8s_agent.errors import ClusterError, VolumeError
+from hostk8s_agent.plan.actions import DeleteObject
+from hostk8s_agent.plan.desired import ObjectKey
+from hostk8s_agent.plan.observed import ObservedObject
 from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.reconcile.drift import DriftLedger
 from hostk8s_agent.reconcile.holding import find_doubt, find_git_operation, folder_identity
@@ -44,7 +47,7 @@ GRACE_SECONDS = 10.0
 class Bench:
     """A workspace with everything that a stack's run and a pass of pruning need."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cluster: ManifestFiles | None = None) -> None:
         self.workspace = Workspace(root)
         self.workspace.stacks_root.mkdir(parents=True)
         self.now = 4_000_000_000.0
@@ -55,7 +58,7 @@ class Bench:
         self.inventory = Inventory((), lambda _key, _entry: None, clock=lambda: self.now)
         self.book = ContractBook(self.workspace, last_good={}, holders={}, clock=lambda: self.now)
         leftovers = Leftovers(self.workspace, self.inventory, self.book, lambda _stacks: None)
-        cluster = ManifestFiles(self.files)
+        cluster = cluster or ManifestFiles(self.files)
         volume = HostDirectoryAccess(root / "data/pv")
         reports = PruneReports(
             lambda _stacks: None, lambda _type, words, _stack: self.pruned.append(words), self.facts.__setitem__
@@ -124,6 +127,28 @@ class Bench:
     def held(self) -> list[str]:
         """The codes of what holds all pruning back."""
         return [problem.code for problem in self.pruning.problems()]
+
+
+class DeafFiles(ManifestFiles):
+    """A cluster of which the mirror hears no deletion while it `is_deaf`; the deletions are counted."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.is_deaf = True
+        self.deleted: list[str] = []
+        self._known: dict[ObjectKey, ObservedObject] = {}
+
+    def observe_objects(self, stack: str, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, ObservedObject]:
+        """Return what there is, and while it is deaf what there was."""
+        wanted = list(keys)
+        found = super().observe_objects(stack, wanted)
+        self._known |= {key: replace(one, is_in_file=False) for key, one in found.items()}
+        return {key: self._known[key] for key in wanted if key in (self._known if self.is_deaf else found)}
+
+    def delete_objects(self, stack: str, actions: Sequence[DeleteObject]) -> tuple[ClusterError | None, ...]:
+        """Delete them."""
+        self.deleted += [action.key.name for action in actions]
+        return super().delete_objects(stack, actions)
 
 
 @pytest.fixture
@@ -411,3 +436,28 @@ def test_the_threads_pass_is_asked_for_and_ends(bench: Bench, wait_until: Callab
     wait_until(lambda: len(bench.pruned) == 2, "both objects are pruned")
     wait_until(bench.pruning.is_idle, "the pass is over")
     bench.pruning.stop()
+
+
+def test_what_was_deleted_is_not_deleted_again_while_the_mirror_has_not_heard(tmp_path: Path) -> None:
+    """A second deletion would be told as a second event, and hit whoever has made an object of the name meanwhile."""
+    cluster = DeafFiles(tmp_path / "workspace/data/manifests")
+    bench = Bench(tmp_path / "workspace", cluster)
+    bench.save("sample", "one")
+    bench.remove("sample")
+    for _ in range(3):
+        bench.pass_after(GRACE_SECONDS)
+    assert cluster.deleted == ["hostk8s-sample-one-pv", "fast"]
+    assert len(bench.pruned) == 2
+    cluster.is_deaf = False
+    assert bench.run("sample") is None
+
+
+def test_what_is_made_again_and_removed_again_is_pruned_again(bench: Bench) -> None:
+    """Without a cluster too, where an object and its successor have the same UID."""
+    for _ in range(2):
+        bench.save("sample", "one")
+        bench.remove("sample")
+        bench.pass_after(GRACE_SECONDS)
+        assert bench.run("sample") is None
+    assert len(bench.pruned) == 4
+    assert list(bench.files.iterdir()) == []

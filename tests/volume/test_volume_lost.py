@@ -119,6 +119,35 @@ def test_a_loss_is_noticed_across_a_restart(ground: Ground, *, comes_back: bool)
     assert (ground.docker.find_volume(ground.volume) is not None) is comes_back
 
 
+MADE = RememberedVolume("pv", "m", "engine", "", "2025-01-31T08:00:00Z", "/volumes/pv/_data", 7)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_same"),
+    [
+        # Docker gives as CreatedAt when the folder last changed: of a volume without an ID of ours it is all there is,
+        # and may call one lost that is not, never the reverse.
+        ({}, {}, True),
+        ({}, {"created_at": "2025-01-31T08:00:01Z"}, False),
+        ({"volume_id": "i"}, {"volume_id": "i", "created_at": "2025-01-31T08:00:01Z"}, True),
+        ({"volume_id": "i"}, {"volume_id": "j"}, False),
+        ({"volume_id": "i"}, {}, False),
+        ({}, {"volume_id": "i"}, False),
+        ({}, {"root_inode": 8}, False),
+        ({}, {"root_inode": 0}, True),
+        ({}, {"engine_id": "another"}, False),
+        ({}, {"mountpoint": "/elsewhere"}, False),
+        # What the engine told of its removal: nothing but the ID in its file proves anything.
+        ({"created_at": ""}, {}, False),
+    ],
+)
+def test_what_the_engine_says_of_a_volume_tells_it_from_another(
+    before: dict[str, Any], now: dict[str, Any], *, is_same: bool
+) -> None:
+    """Two that agree in all of it are one, however the one in the records was known."""
+    assert replace(MADE, **before).is_same_to_engine(replace(MADE, marker="", **now)) is is_same
+
+
 NEVER = Pace(check_seconds=3600.0, look_seconds=0.05)
 
 

@@ -264,7 +264,9 @@ class Pruning:
                 held[action.key] = error.problem
                 continue
             leaving.add(action.key)
-            self._deleted[action.key] = action.uid
+            # What stands in a file is gone at once, and its successor has the same UID.
+            if verdict.found is not None and not verdict.found.is_in_file:
+                self._deleted[action.key] = action.uid
             log.info(PRUNED, stack=action.stack, object=subject_of(action.key), reason=action.reason)
             self._reports.on_event(PRUNED, f"{subject_of(action.key)} was pruned: {action.reason}", action.stack)
         return held
