@@ -20,6 +20,8 @@ from hostk8s_agent.snapshot.errors import (
     NothingToUndoError,
     RepositoryLockedError,
     RepositoryNewerError,
+    RestoreFailedError,
+    RestoreSpaceError,
     RestoreUnfitError,
     SnapshotAmbiguousError,
     SnapshotError,
@@ -342,6 +344,36 @@ def test_a_restore_into_a_stack_in_use_is_refused(ground: Ground) -> None:
     assert (ground.path() / "later").exists()
     ground.service.restore(RestoreRequest("sample", "latest", stop="freeze"))
     assert not (ground.path() / "later").exists()
+
+
+@pytest.mark.parametrize(("is_before", "error"), [(True, RestoreSpaceError), (False, RestoreFailedError)])
+def test_a_disk_that_is_full_before_or_in_the_middle_leaves_all_as_it_was(
+    tmp_path: Path,
+    is_before: bool,  # noqa: FBT001
+    error: type[Exception],
+) -> None:
+    """Bytes are counted beforehand; that the inodes run out is seen when they do."""
+    (tmp_path / "pv").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=40", "none", tmp_path / "pv"], check=True)
+    try:
+        ground = Ground(tmp_path)
+        for number in range(20):
+            (ground.path() / f"f{number}").write_bytes(b"x" * 100_000)
+        ground.create()
+        ground.now += timedelta(hours=1)
+        (ground.path() / "f0").write_text("wrecked")
+        if is_before:
+            (ground.root / "filler").write_bytes(bytes(5 << 20))
+        before = describe(ground.path())
+        with pytest.raises(error, match="are free" if is_before else "No space left on device") as told:
+            ground.service.restore(LATEST)
+        assert "space" in str(getattr(told.value, "hint", ""))
+        assert describe(ground.path()) == before
+        assert {one.name for one in ground.root.iterdir()} <= {"sample", "filler"}
+        assert list((tmp_path / "repository/restores").iterdir() if not is_before else []) == []
+        ground.access.close()
+    finally:
+        subprocess.run(["umount", tmp_path / "pv"], check=True)
 
 
 def test_a_contract_that_no_longer_fits_is_refused(tmp_path: Path) -> None:

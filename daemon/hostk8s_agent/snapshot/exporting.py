@@ -8,9 +8,10 @@ from typing import IO, TYPE_CHECKING, cast
 from hostk8s_agent.plan.actions import CreateDirectory
 from hostk8s_agent.snapshot.chunk_files import ChunkFile
 from hostk8s_agent.snapshot.errors import RestoreFailedError, SnapshotUnknownError
+from hostk8s_agent.snapshot.flushing import kept_durable
 from hostk8s_agent.snapshot.picking import find_part, select_members
 from hostk8s_agent.snapshot.progress import Meter
-from hostk8s_agent.snapshot.unpacking import iterate_archive, iterate_listing
+from hostk8s_agent.snapshot.unpacking import iterate_archive, iterate_listing, list_devices
 from hostk8s_agent.snapshot.writing import write_tree
 from hostk8s_agent.volume.host_directory import HostDirectoryAccess
 
@@ -48,9 +49,10 @@ def export_snapshot(
             failure = access.apply_directories([CreateDirectory(place, 0, 0, 0o700, "a copy")])[0]
             if failure is not None:
                 raise failure
-            devices = [one.path for one in iterate_listing(repository, directory.archive.tree) if one.is_device]
+            devices = list_devices(repository, directory.archive.tree)
             chunks: Iterator[bytes] = meter.count(iterate_archive(repository, directory))
-            write_tree(access, place, select_members(chunks, part.needs) if part else chunks, devices)
+            with kept_durable(access, place):
+                write_tree(access, place, select_members(chunks, part.needs) if part else chunks, devices)
     finally:
         access.close()
 

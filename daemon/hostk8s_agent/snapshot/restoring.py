@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 from hostk8s_agent.errors import VolumeError
 from hostk8s_agent.plan.actions import ChangeDirectory, CreateDirectory
 from hostk8s_agent.snapshot.errors import RestoreFailedError, SnapshotError
+from hostk8s_agent.snapshot.flushing import kept_durable
 from hostk8s_agent.snapshot.picking import select_members
 from hostk8s_agent.snapshot.restore_journal import Journal, RestoreJournals, StagedTree
 from hostk8s_agent.snapshot.telling_apart import has_content
-from hostk8s_agent.snapshot.unpacking import iterate_archive, iterate_listing
+from hostk8s_agent.snapshot.unpacking import iterate_archive, iterate_listing, list_devices
 from hostk8s_agent.snapshot.writing import write_tree
 from hostk8s_agent.volume.errors import DirectoryGoneError, ExchangeImpossibleError
 from hostk8s_agent.volume.tree_access import TreeAccess
@@ -94,9 +95,10 @@ class Restorer:
         self._journals.write(journal)
         try:
             self._apply(CreateDirectory(journal.folder, 0, 0, 0o700, _REASON))
-            for number, one in enumerate(replacements):
-                if not one.removed:
-                    self._stage(f"{journal.folder}/{number}", one)
+            with kept_durable(self._access, journal.folder):
+                for number, one in enumerate(replacements):
+                    if not one.removed:
+                        self._stage(f"{journal.folder}/{number}", one)
         except BaseException:
             self.discard(journal)
             raise
@@ -143,8 +145,7 @@ class Restorer:
 
     def _stage(self, place: str, one: Replacement) -> None:
         self._apply(CreateDirectory(place, 0, 0, 0o700, _REASON))
-        tree = one.taken.archive.tree
-        devices = [entry.path for entry in iterate_listing(self._repository, tree) if entry.is_device]
+        devices = list_devices(self._repository, one.taken.archive.tree)
         chunks = self._iterate(one.taken)
         write_tree(self._access, place, select_members(chunks, one.part.needs) if one.part else chunks, devices)
         if one.part is None:

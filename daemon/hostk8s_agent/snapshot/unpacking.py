@@ -14,7 +14,7 @@ from hostk8s_agent.snapshot.listing import MAX_LINE_BYTES, parse_entry, render_e
 from hostk8s_agent.snapshot.tar_scanning import TarScanner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from hostk8s_agent.snapshot.listing import Entry
     from hostk8s_agent.snapshot.model import DirectoryManifest
@@ -26,7 +26,22 @@ def iterate_listing(repository: Repository, tree: str) -> Iterator[Entry]:
 
     Raises `SnapshotDamagedError` when it is missing, broken or another tree's.
     """
-    for line in _iterate_lines(repository, tree):
+    return _parse(_iterate_lines(repository, tree), tree)
+
+
+def list_devices(repository: Repository, tree: str) -> list[str]:
+    """Return the paths of a tree's device nodes. Raises as `iterate_listing` does.
+
+    No line is parsed that cannot be one: inside of a path the quotes would be escaped.
+    """
+    lines = (
+        one for one in _iterate_lines(repository, tree) if b'"type":"character"' in one or b'"type":"block"' in one
+    )
+    return [entry.path for entry in _parse(lines, tree) if entry.is_device]
+
+
+def _parse(lines: Iterable[bytes], tree: str) -> Iterator[Entry]:
+    for line in lines:
         try:
             yield parse_entry(line)
         except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 from contextlib import suppress
@@ -33,7 +32,7 @@ EXTRACT_OPTIONS = (
 
 
 def write_tree(access: VolumeAccess, path: str, chunks: Iterable[bytes], left_out: Sequence[str]) -> None:
-    """Extract a stream into the directory at a contract's path, which is empty, and make it durable where that can be.
+    """Extract a stream into the directory at a contract's path, which is empty. `kept_durable` is around it.
 
     The stream was checked entry by entry (`EntryChecker`). `left_out` are the paths of its device nodes. Raises
     `RestoreFailedError`, what `chunks` raises, and the `VolumeError`s of the way in; what was written before stays.
@@ -57,7 +56,6 @@ def write_tree(access: VolumeAccess, path: str, chunks: Iterable[bytes], left_ou
             bufsize=0,
         )
         _feed(process, chunks, path)
-        _make_durable(descriptor)
 
 
 def _feed(process: subprocess.Popen[bytes], chunks: Iterable[bytes], path: str) -> None:
@@ -91,16 +89,4 @@ def _feed(process: subprocess.Popen[bytes], chunks: Iterable[bytes], path: str) 
         raise RestoreFailedError(
             f"the tree for {path} could not be written: {first}",
             hint="nothing was replaced; make space or mend what it names, then restore again",
-        )
-
-
-def _make_durable(descriptor: int) -> None:
-    """Write everything that was extracted to the disk (syncfs(2)), so that no power failure leaves it empty."""
-    sync = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if sync is None:
-        os.sync()
-    elif sync(descriptor) != 0:
-        raise RestoreFailedError(
-            f"the restored tree could not be written to the disk: {os.strerror(ctypes.get_errno())}",
-            hint="nothing was replaced; look at the disk of the volume",
         )
