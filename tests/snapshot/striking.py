@@ -49,10 +49,13 @@ def is_traced(process: int) -> bool:
     return "TracerPid:\t0\n" not in Path(f"/proc/{process}/status").read_text(encoding="ascii")
 
 
-def strike_request(request: Callable[[], object], calls: str, number: int) -> int:
-    """Do the request and have it killed before the Nth of the calls; return how it ended, negative by a signal."""
+def strike_request(request: Callable[[], object], calls: str, number: int, *, effect: str = "signal=SIGKILL") -> int:
+    """Do the request and have it killed before the Nth of the calls; return how it ended, negative by a signal.
+
+    `effect` is what strace does instead (`error=ENOSPC`).
+    """
     process, sender = fork_request(request)
-    inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=SIGKILL:when={number}"]
+    inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:{effect}:when={number}"]
     tracer = subprocess.Popen(
         ["strace", "-f", "-qq", "-o", os.devnull, *inject, "-p", str(process)], stderr=subprocess.PIPE
     )

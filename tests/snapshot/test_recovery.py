@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 from tests.snapshot.conftest import Ground, describe
 
+from hostk8s_agent.snapshot.errors import RestoreFailedError
 from hostk8s_agent.snapshot.requests import RestoreRequest
+from hostk8s_agent.volume.errors import EngineUnreachableError
 
 
 class Dying:
     """The helper container's way, as far as it matters here: no descriptors, and an end before or after an exchange."""
 
-    def __init__(self, access: Any, *, is_before: bool) -> None:
+    def __init__(self, access: Any, *, is_before: bool, end: BaseException | None = None) -> None:
         self._access = access
         self._is_before = is_before
+        self._end = end or KeyboardInterrupt()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._access, name)
@@ -23,12 +26,12 @@ class Dying:
     def exchange_directories(self, first: str, second: str) -> None:
         if not self._is_before:
             self._access.exchange_directories(first, second)
-        raise KeyboardInterrupt
+        raise self._end
 
     def exchange_entries(self, first: str, second: str) -> None:
         if not self._is_before:
             self._access.exchange_entries(first, second)
-        raise KeyboardInterrupt
+        raise self._end
 
 
 @pytest.mark.parametrize("path", ["", "data/conf", "data/conf/file"], ids=["all", "a folder", "a file"])
@@ -57,3 +60,18 @@ def test_the_next_start_knows_by_the_content_which_tree_is_live(ground: Ground, 
     assert sorted(describe(ground.path())) == wanted
     assert (ground.path() / "conf/file").read_text() == "precious"
     assert [path.name for path in ground.root.iterdir()] == ["sample"]
+
+
+def test_an_engine_that_goes_in_the_swap_is_told_as_what_it_is(ground: Ground) -> None:
+    """The restore has begun: neither that nothing was replaced would be true, nor that all was."""
+    snapshot = ground.create()
+    wanted = sorted(describe(ground.path()))
+    (ground.path() / "later").write_text("later")
+    gone = Dying(ground.access, is_before=True, end=EngineUnreachableError("the engine is away", hint="start it"))
+    ground.change(volume=lambda: gone)
+    with pytest.raises(RestoreFailedError, match="the engine is away; the restore has begun, and is finished") as told:
+        ground.service.restore(RestoreRequest("sample", snapshot))
+    assert "nothing was replaced" not in told.value.message
+    ground.change(volume=lambda: ground.access)
+    ground.service.recover(lock_wait_seconds=0)
+    assert sorted(describe(ground.path())) == wanted

@@ -117,7 +117,14 @@ class Restorer:
             ),
         )
         self._journals.write(journal)
-        self._swap(journal)
+        try:
+            self._swap(journal)
+        except VolumeError as error:
+            # Some may be in place by now: that nothing was replaced would be a lie, and so that all was.
+            raise RestoreFailedError(
+                f"{error.message}; the restore has begun, and is finished from its journal",
+                hint="the agent does that by itself once the volume can be reached; without one the next restore does",
+            ) from error
 
     def discard(self, journal: Journal) -> None:
         """Remove the folder in the volume, then the journal; where the first fails the next start does both."""
