@@ -45,6 +45,11 @@ class Places:
         WorkspaceLock(self.workspace, self.environment).acquire()
         Listener(self.socket).bind()
 
+    def begin_after_a_crash(self) -> None:
+        """Take both where a crash has left a socket, and give them back."""
+        Listener(self.socket).bind().close()
+        self.begin_and_end()
+
     def require_free(self) -> None:
         """The next one gets the lock, and its clients reach it; nothing is left when it has ended."""
         with WorkspaceLock(self.workspace, self.environment):
@@ -63,7 +68,9 @@ def find_strikes(places: Places, effects: tuple[str, ...]) -> Iterator[tuple[int
     Yield how each request that was struck ended, and which it was.
     """
     while True:
-        for request, calls, effect in product((places.begin_and_end, places.begin), CALLS, effects):
+        for request, calls, effect in product(
+            (places.begin_and_end, places.begin, places.begin_after_a_crash), CALLS, effects
+        ):
             for number in count(1):
                 code = strike_request(request, calls, number, effect=effect)
                 # With an error it may go on: the lock's words, for one, are for people alone. At most a few calls each.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.control.errors import ControlSocketError
@@ -57,9 +58,13 @@ class Listener:
             return False
 
     def remove(self) -> None:
-        """Remove the socket if it is still the one that was bound. Idempotent."""
+        """Remove the socket if it is still the one that was bound. Idempotent.
+
+        One that cannot be removed is stale from now on, and the next start replaces it: no reason to end badly.
+        """
         if self.is_in_place():
-            self.place.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.place.unlink(missing_ok=True)
         self._inode = None
 
     def _remove_stale(self) -> None:
@@ -76,7 +81,7 @@ class Listener:
             try:
                 probe.connect(address)
             except (ConnectionRefusedError, FileNotFoundError):
-                self.place.unlink(missing_ok=True)
+                self._unlink_stale()
                 return
             except OSError as error:
                 # A full backlog (EAGAIN) is somebody, too, just a busy one.
@@ -87,3 +92,12 @@ class Listener:
             f"something answers on {self.place} already (we are process {os.getpid()})",
             hint="hostk8s-agent status shows what; stop it first",
         ) from cause
+
+    def _unlink_stale(self) -> None:
+        try:
+            self.place.unlink(missing_ok=True)
+        except OSError as error:
+            raise ControlSocketError(
+                f"a socket that nobody answers on cannot be removed: {self.place} ({error.strerror})",
+                hint="remove it, or set XDG_RUNTIME_DIR to a folder of your own on a local file system",
+            ) from error
