@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from hostk8s_agent.snapshot.errors import ResticUnreachableError, SnapshotStoppedError
 from hostk8s_agent.snapshot.reading import CHUNK_BYTES, widen_pipe
+from hostk8s_agent.snapshot.restic.activity import Activity
 from hostk8s_agent.snapshot.restic.program import find_death_signal, find_restic
 from hostk8s_agent.snapshot.restic.translation import translate_failure
 
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS: Final = 60.0
 """How long restic may only try again: a stalled engine is noticed within a minute."""
 
+QUIET_SECONDS: Final = 60.0
+"""How long restic may do nothing at all, by what the kernel counts of it."""
+
 STALL_SECONDS: Final = 300.0
-"""How long not a byte may pass: slow lines stop for so long, connections that are dead for ever."""
+"""How long not a byte may pass between it and us, whatever it does: a slow line takes long for what is queued."""
 
 _END_SECONDS = 5.0
 _LOOK_SECONDS = 0.2
@@ -56,6 +60,8 @@ class ResticProcess:
             bufsize=0,
             start_new_session=True,
         )
+        self._activity = Activity(self._process.pid)
+        self._told_bytes = 0
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._answer = b""
         listeners = (self._listen, self._collect_answer) if is_fed else (self._listen,)
@@ -150,15 +156,18 @@ class ResticProcess:
             raise SnapshotStoppedError(
                 "the agent was stopped meanwhile; nothing was added and nothing replaced", hint="start it again"
             )
-        if deadline is not None and time.monotonic() > deadline:
+        is_quiet = self._activity.find_quiet_seconds(self._told_bytes) > QUIET_SECONDS
+        if is_quiet or (deadline is not None and time.monotonic() > deadline):
             raise ResticUnreachableError(
-                f"restic could not {self._attempt}: nothing has moved for minutes",
-                hint="look at the connection to the restic repository; what is due is tried again by itself",
+                f"restic could not {self._attempt}: nothing moves any more",
+                hint="look at the connection to the restic repository, and at the space that is left there; what is "
+                "due is tried again by itself",
             )
 
     def _collect_answer(self) -> None:
         """Read the progress that restic tells, so that it never waits; its last line is the summary."""
         for line in self._process.stdout or ():
+            self._told_bytes += len(line)
             self._answer = line
 
     def _listen(self) -> None:
