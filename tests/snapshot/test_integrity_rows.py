@@ -306,6 +306,10 @@ def test_a_directory_that_lost_nearly_everything_holds_expiry(row: Row, house: H
     for _ in range(3):
         caretaker.take_snapshot("sample")
         ground.now += timedelta(hours=1)
+    # More than the policy keeps: without a hold the next one would let them expire.
+    for _ in range(3):
+        ground.create()
+        ground.now += timedelta(hours=1)
     before = {one.id for one in house.list()}
     kept_tree = ground.folder / "tree"
     shutil.copytree(ground.path(), kept_tree, symlinks=True, ignore=lambda _folder, names: {"pipe"} & set(names))
