@@ -19,6 +19,7 @@ from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
 from hostk8s_agent.snapshot.errors import SnapshotError
 from hostk8s_agent.snapshot.expiring import Expiry
+from hostk8s_agent.snapshot.memory import share_heaps
 from hostk8s_agent.snapshot.model import SnapshotState
 from hostk8s_agent.snapshot.opening import open_repository
 from hostk8s_agent.snapshot.policies import find_stack_policy, load_default_policy
@@ -104,6 +105,7 @@ def build_service(
     lock_wait_seconds: float = _AGENT_WAIT_SECONDS,
 ) -> SnapshotService:
     """Return the service of a workspace."""
+    share_heaps()
 
     def load_contract(stack: str) -> tuple[Contract, bytes]:
         loaded = book.read(stack)
