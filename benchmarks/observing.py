@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Self
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from api import ApiServer, RawConnection
 
 _COLLECTIONS = ("/apis/storage.k8s.io/v1/storageclasses", "/api/v1/persistentvolumes")
+
+# As every API server writes it: kind, version, and the name first of the metadata.
+_ADDED = re.compile(rb'\{"type":"ADDED","object":\{"kind":"(\w+)","apiVersion":"[^"]+","metadata":\{"name":"([^"]+)"')
 
 
 class Observer:
@@ -89,11 +93,10 @@ class Observer:
             return  # interrupted
 
     def _note(self, line: bytes, now: float) -> None:
-        # Only what was added is decoded: the observer's work is done on the processors that are measured.
-        if not line.startswith(b'{"type":"ADDED"'):
+        # Not decoded: the observer's work is done on the processors that are measured.
+        if (match := _ADDED.match(line)) is None:
             return
-        event = json.loads(line)
-        name = f"{event['object']['kind']}/{event['object']['metadata']['name']}"
+        name = b"/".join(match.groups()).decode()
         with self._lock:
             if self._from_the_start:
                 self._seen_before.setdefault(name, now)
