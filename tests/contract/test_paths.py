@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hostk8s_agent.contract.paths import MAX_PATH_CHARACTERS, PATH_PATTERN, is_inside, parse_path
+from hostk8s_agent.contract.paths import MAX_PATH_CHARACTERS, PATH_PATTERN, is_at_or_in, is_inside, overlap, parse_path
 from hostk8s_agent.contract.rules import Code, RuleError
 
 COMPONENT = st.sampled_from(
@@ -126,3 +126,23 @@ def test_a_path_is_not_inside_itself_or_a_namesake() -> None:
     assert is_inside("/mnt/pv/a/b", "/mnt/pv/a")
     assert not is_inside("/mnt/pv/a", "/mnt/pv/a")
     assert not is_inside("/mnt/pv/ab", "/mnt/pv/a")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_in", "does_overlap"),
+    [
+        ("/mnt/pv/a", "/mnt/pv/a", True, True),
+        ("/mnt/pv/a/", "/mnt/pv//a", True, True),
+        ("/mnt/pv/a/./b", "/mnt/pv/a", True, True),
+        ("/mnt/pv/a", "/mnt/pv/a/b", False, True),
+        ("/mnt/pv/ab", "/mnt/pv/a", False, False),
+        ("/mnt/pv/a/.b", "/mnt/pv/a/b", False, False),
+        ("/", "/mnt/pv", False, True),
+    ],
+)
+def test_paths_as_others_write_them_are_compared_by_their_names(
+    one: str, other: str, *, is_in: bool, does_overlap: bool
+) -> None:
+    """What Kubernetes takes for a path need not be as clean as a contract's."""
+    assert is_at_or_in(one, other) is is_in
+    assert overlap(one, other) is overlap(other, one) is does_overlap

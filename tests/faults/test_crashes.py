@@ -325,10 +325,12 @@ def test_an_engine_that_restarts_is_recovered_from(
             wait_until(lambda: not kept.is_restoring() and not kept.left(), "the restore is over", 60)
             row.measure("restore over after the engine answers", time.monotonic() - began, "s", limit=15)
             assert kept.describe() in ((old,) if restores and answers[0] == 0 else may_be)
+            require_nothing_left(site, engine, containers=serving)
+            if not row.is_counting:
+                continue
             kept.ask("create", kept.stack)
             assert kept.ask("verify", "--all")["isWhole"]
             assert kept.find_unfinished() == []
-            require_nothing_left(site, engine, containers=serving)
-            for one in kept.ask("list")["snapshots"] if row.is_counting else ():
+            for one in kept.ask("list")["snapshots"]:
                 if one["name"] != "base":
                     kept.ask("forget", one["id"], "--yes")

@@ -73,6 +73,8 @@ def overlap(one: str, other: str) -> bool:
 
 
 def _with_one_slash(path: str) -> str:
+    if not path.endswith("/") and "//" not in path and "/." not in path:
+        return f"{path}/"  # as nearly all are: this is asked of each PersistentVolume
     return "/".join(["", *(part for part in path.split("/") if part not in ("", ".")), ""])
 
 

@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hostk8s_agent.contract.paths import overlap
 from hostk8s_agent.plan.desired import ObjectKey
+from hostk8s_agent.reconcile.left_paths import LeftPaths
 from hostk8s_agent.status.inventory import InventoryEntry, InventoryKey
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Inventory:
         # How many stacks have the object: StorageClasses are shared, and count once.
         self._objects: Counter[Applied] = Counter()
         self._unwanted: set[InventoryKey] = set()
+        self._left = LeftPaths()
         for entry in entries:
             self._store(entry)
 
@@ -120,8 +121,7 @@ class Inventory:
     def has_left(self, stack: str, paths: Collection[str]) -> bool:
         """Whether another stack had one of the paths, or what is in or around it, and does not ask for it any more."""
         with self._lock:
-            left = [key.name for key in self._unwanted if key.kind == "Directory" and key.stack != stack]
-        return any(overlap(one, path) for one in left for path in paths)
+            return self._left.has_any(paths, stack)
 
     def paths_left_by(self, stack: str) -> tuple[str, ...]:
         """Return the paths that the stack had and its contract does not ask for, sorted."""
@@ -157,13 +157,18 @@ class Inventory:
             self._objects[applied] += 1
         if entry.unwanted_since is not None:
             self._unwanted.add(entry.key)
+            if entry.key.kind == "Directory":
+                self._left.add(entry.key.name, entry.key.stack)
 
     def _drop(self, key: InventoryKey) -> None:
         applied = key.kind, key.name
         entries = self._stacks.get(key.stack, {})
         if entries.pop(applied, None) is None:
             return
-        self._unwanted.discard(key)
+        if key in self._unwanted:
+            self._unwanted.discard(key)
+            if key.kind == "Directory":
+                self._left.discard(key.name, key.stack)
         if not entries:
             del self._stacks[key.stack]
         if key.kind != "Directory":
