@@ -53,9 +53,9 @@ def read_metrics(workspace: Workspace) -> str:
     "X3",
     "canary secrets in environment, kubeconfig, contract, webhook and command, the agent at debug",
     holds="no log, status, metric, history, snapshot or support bundle has one",
-    target="0 of 30",
+    target="0 of 20",
     short=1,
-    full=30,
+    full=20,
 )
 def test_no_canary_gets_out(row: Row, site: Any, tmp_path: Path, wait_until: Any) -> None:
     """Every place where a secret may stand, every place where it could come out."""
@@ -85,6 +85,8 @@ def test_no_canary_gets_out(row: Row, site: Any, tmp_path: Path, wait_until: Any
                 "HOSTK8S_AGENT_NOTIFY_WEBHOOK_TOKEN": canaries["hook_token"],
                 "HOSTK8S_AGENT_NOTIFY_COMMAND": json.dumps(["/bin/false", canaries["command"]]),
                 "HOSTK8S_AGENT_NOTIFY_AFTER_SECONDS": "0",
+                # What an earlier trial has told is told again.
+                "HOSTK8S_AGENT_NOTIFY_REPEAT_SECONDS": "1",
             }
             site.save("kept")
             site.save("leaky", CONTRACT.format(word=canaries["word"], token=canaries["token"]))
