@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.databases import OWNER, build_image, check, render_pod
 
 from hostk8s_agent.control.client import ControlClient
+from hostk8s_agent.snapshot.repository import Repository
 from hostk8s_agent.workspace import Workspace
 from reliability import Row
 
@@ -47,9 +48,15 @@ class Databases:
             logs = ("-n", self.site.prefix, "logs", "db", "-c", "postgresql")
             raise AssertionError(f"{error}: {self._cluster.kubectl(*logs, check=False)}") from error
 
-    def end(self) -> None:
-        """Take the pod away in the middle of its writing."""
-        self._cluster.kubectl("-n", self.site.prefix, "delete", "pod", "db", "--wait=true")
+    def lose(self, dice: random.Random) -> None:
+        """Take the pod away in the middle of its writing, and wreck what it leaves.
+
+        Never while a snapshot is being taken: it would hold what this test does, and not what the pod did.
+        """
+        repository = Repository(Path(self.site.status()["snapshots"]["repository"]))
+        with repository.lock.held("a test", wait_seconds=60):
+            self._cluster.kubectl("-n", self.site.prefix, "delete", "pod", "db", "--wait=true")
+            self._wreck(dice)
 
     def find_snapshot(self) -> dict[str, Any]:
         """The newest snapshot that the schedule has taken while they wrote, waiting for the first one."""
@@ -66,7 +73,7 @@ class Databases:
         self._wait_until(look, "a scheduled snapshot, frozen", 120)
         return found[-1]
 
-    def wreck(self, dice: random.Random) -> None:
+    def _wreck(self, dice: random.Random) -> None:
         """Overwrite, cut or remove what is in the directory, at random; little of it stays what it was."""
         for path in sorted(self.folder.rglob("*")):
             if not path.is_file():
@@ -150,8 +157,7 @@ def test_wrecked_databases_are_whole_after_one_command(row: Row, databases: Data
                 databases.run()
             snapshot = databases.find_snapshot()["id"]
             used.add(snapshot)
-            databases.end()
-            databases.wreck(dice)
+            databases.lose(dice)
             databases.restore(snapshot)
             assert databases.check() == "ok"
     row.note(f"{len(used)} scheduled snapshots, each the newest of its moment")
