@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 FLAGS = [
     "--headless",
@@ -123,6 +123,21 @@ def test_a_saved_contract_appears_by_itself_and_a_button_reconciles_it(
     shows(visitor.row("sample").locator("summary"), "Removing")
     assert visitor.is_same_page()
     wait_until(lambda: site.stack("sample")["state"] == "Removing")
+
+
+def test_what_is_true_is_shown_when_it_came_before_the_pages_modules(
+    visitor: Visitor, wait_until: Callable[..., None]
+) -> None:
+    """The page asks before its modules are there; what was answered meanwhile is not lost."""
+    page, held = visitor.page, list[Route]()
+    page.route("**/live.js", lambda route: held.append(route))  # noqa: PLW0108 - playwright marks what it calls
+    page.reload(wait_until="commit")
+    wait_until(lambda: page.evaluate("(window.early?.events.length ?? 0) > 0"), "the answer is there")
+    for route in held:
+        route.continue_()
+    page.unroute("**/live.js")
+
+    shows(page.locator("#verdict"), "No stack yet")
 
 
 def test_the_page_outlives_the_agent(site: Any, visitor: Visitor) -> None:
