@@ -60,6 +60,8 @@ def test_each_work_tells_its_phases_with_what_there_is_to_do(ground: Ground, tmp
     ground.now += timedelta(hours=1)
     ground.service.create(CreateRequest("sample"), on_progress=told.append)
     ground.now += timedelta(hours=1)
+    # What is there equals no snapshot, so that one is taken of it first.
+    (ground.path() / "more").write_bytes(b"most")
     ground.service.restore(RestoreRequest("sample", snapshot.id), on_progress=told.append)
     ground.service.verify([snapshot.id], on_progress=told.append)
     export_snapshot(ground.repository, snapshot, tmp_path / "copy", meter=Meter(told.append))
