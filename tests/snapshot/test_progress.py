@@ -72,8 +72,8 @@ def test_each_work_tells_its_phases_with_what_there_is_to_do(ground: Ground, tmp
         *creating,
         *creating,
         "waiting",
-        *creating,
         "restoring",
+        *creating,
         "waiting",
         "verifying",
         "exporting",
@@ -98,9 +98,9 @@ def test_what_is_said_of_an_interrupted_work_is_true(ground: Ground) -> None:
     assert "unverified" in describe_interruption("create", "verifying", is_agents=False)
     before = describe(ground.path())
     with pytest.raises(KeyboardInterrupt):
-        ground.service.restore(RestoreRequest("sample", left.id), on_progress=stop_at("reading"))
+        ground.service.restore(RestoreRequest("sample", left.id), on_progress=stop_at("restoring"))
     assert describe(ground.path()) == before
-    assert "nothing was replaced" in describe_interruption("restore", "reading", is_agents=False)
+    assert "nothing was replaced" in describe_interruption("restore", "restoring", is_agents=False)
 
 
 def test_a_terminal_shows_a_bar_with_rate_and_time_and_a_script_json(

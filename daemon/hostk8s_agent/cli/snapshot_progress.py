@@ -33,16 +33,18 @@ _AGENT_GOES_ON: Final = {
 _READING_BACK: Final = (
     "interrupted while it was read back: the snapshot is there, unverified; hostk8s-agent snapshot verify --all"
 )
+_SWAPPED_OR_NOT: Final = (
+    "interrupted: each directory is wholly the old one or wholly the new one; "
+    "the agent's next start, or the next restore, finishes what was begun"
+)
 _ENDED_HERE: Final = {
     ("create", "reading"): "interrupted: no snapshot was added",
     ("create", "verifying"): _READING_BACK,
     ("verify", "verifying"): "interrupted: what was read back by now is written down, the rest is as it was",
-    ("restore", "reading"): "interrupted: nothing was replaced",
-    ("restore", "verifying"): "interrupted: nothing was replaced",
-    ("restore", "restoring"): (
-        "interrupted: each directory is wholly the old one or wholly the new one; "
-        "the agent's next start, or the next restore, finishes what was begun"
-    ),
+    ("restore", "restoring"): "interrupted: nothing was replaced",
+    # The snapshot of what is there comes last, and the swap tells no phase of its own.
+    ("restore", "reading"): _SWAPPED_OR_NOT,
+    ("restore", "verifying"): _SWAPPED_OR_NOT,
     ("export", "exporting"): "interrupted: no file was written",
 }
 
