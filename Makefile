@@ -39,7 +39,7 @@ format: $(VENV)/development ## Format the code, and mend what can be mended
 
 .PHONY: bench
 bench: $(VENV)/development testbed-install ## Measure the agent and its rivals in one run, and write benchmarks/results.md
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/run.py --record
 
 ROWS ?=
 .PHONY: faults

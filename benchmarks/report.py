@@ -23,6 +23,7 @@ HEADINGS = (
     "ratios",
     "rounds",
     "verdict",
+    "measured on",
 )
 
 
@@ -40,12 +41,12 @@ def render_figure(figure: Figure) -> str:
     return "\n".join(lines)
 
 
-def render_results(figures: Sequence[Figure], failures: Sequence[str], versions: Sequence[tuple[str, str]]) -> str:
-    """Return `results.md`. `failures` says of each measurement that could not be made why."""
+def render_results(rows: Sequence[tuple[Figure, str]], machine: Sequence[tuple[str, str]]) -> str:
+    """Return `results.md`: each figure with when and under which load it was measured, and the last run's machine."""
     lines = [
         "# Results",
         "",
-        "Written by `make bench`; what is measured, and how: [README.md](README.md).",
+        "Written by `make bench`, row by row as they are measured; how: [README.md](README.md).",
         "Rivals, measured in the same run in turns with the agent: (a) the bare limit, raw HTTP on 8 connections;",
         "(b) `kubectl apply --server-side -f`; (c) the calls that HostK8s' script makes.",
         "Compare ratios, not times: the machine is small and shared.",
@@ -53,13 +54,12 @@ def render_results(figures: Sequence[Figure], failures: Sequence[str], versions:
         _render_row(HEADINGS),
         _render_row(["---"] * len(HEADINGS)),
     ]
-    for one in figures:
+    for one, measured in rows:
         rivals = "<br>".join(one.rivals) or NOTHING
-        row = (one.work, one.must_reach, one.measured, rivals, one.ratios or NOTHING, one.rounds, one.verdict)
-        lines.append(_render_row(row))
-    lines += ["", "## The machine", "", *(f"- {name}: {value}" for name, value in describe_machine(versions)), ""]
-    if failures:
-        lines += ["## What could not be measured", "", *(f"- {failure}" for failure in failures), ""]
+        cells = (one.work, one.must_reach, one.measured, rivals, one.ratios or NOTHING, one.rounds, one.verdict)
+        lines.append(_render_row((*cells, measured)))
+    figures = [figure for figure, _ in rows]
+    lines += ["", "## The machine of the last run", "", *(f"- {name}: {value}" for name, value in machine), ""]
     missed = [figure for figure in figures if figure.misses]
     lines += ["## What was missed, and what holds it back", ""]
     if not missed:

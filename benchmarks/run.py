@@ -1,4 +1,4 @@
-"""`make bench`: measures the agent and its rivals in one run, prints every figure, and writes results.md.
+"""`make bench`: measures the agent and its rivals in one run, prints every figure, and keeps them in results.md.
 
 The exit code is 0 also when a bound is missed: a benchmark is no test. It is 1 when something could not be measured.
 """
@@ -6,11 +6,12 @@ The exit code is 0 also when a bound is missed: a benchmark is no test. It is 1 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import os
 import signal
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ground import Ground
@@ -25,7 +26,8 @@ from measure_scale import measure_scale
 from measure_settled import measure_idle, measure_restart, measure_touched
 from measure_snapshots import measure_snapshots
 from measure_status import measure_status
-from report import render_figure, render_misses, render_results
+from report import describe_machine, render_figure, render_misses
+from results import PAGE, Result, record_result
 from trial import Progress, Sizes, Trial
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from figures import Figure
-
-RESULTS = Path(__file__).with_name("results.md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,6 @@ def main() -> int:
         options.rounds, options.cold_rounds, options.idle_windows, options.idle_seconds, options.stacks, options.many
     )
     chosen = [one for one in MEASUREMENTS if not options.only or one.name in options.only]
-    output = options.output or (RESULTS if len(chosen) == len(MEASUREMENTS) and sizes == Sizes() else None)
     minutes = sum(one.estimate_seconds(sizes) for one in chosen) / 60
     say = Progress("all").say
     say(f"about {minutes:.0f} minutes; Ctrl-C ends it and takes everything down")
@@ -81,7 +80,7 @@ def main() -> int:
         signal.signal(number, _interrupt)
     started = time.monotonic()
     try:
-        outcome = _measure_all(chosen, sizes)
+        outcome = _measure_all(chosen, sizes, is_recording=options.record)
     except KeyboardInterrupt:
         say("interrupted; everything is down again")
         return 130
@@ -89,25 +88,24 @@ def main() -> int:
         say(f"cannot begin: {error}")
         return 1
     say(f"took {(time.monotonic() - started) / 60:.0f} minutes")
-    if output is not None:
-        output.write_text(render_results(outcome.figures, outcome.failures, outcome.versions), encoding="utf-8")
-        say(f"written: {output.name}")
+    if options.record:
+        say(f"written: {PAGE.name}")
     print(render_misses(outcome.figures, outcome.failures))
     return 1 if outcome.failures else 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a run gave: its figures, why others could not be measured, and the versions of what was measured."""
+    """What a run gave: its figures, and why others could not be measured."""
 
     figures: list[Figure]
     failures: list[str]
-    versions: list[tuple[str, str]]
 
 
-def _measure_all(chosen: list[Measurement], sizes: Sizes) -> _Outcome:
+def _measure_all(chosen: list[Measurement], sizes: Sizes, *, is_recording: bool) -> _Outcome:
     figures: list[Figure] = []
     failures: list[str] = []
+    load = f"{os.getloadavg()[2]:.1f}"
     with Ground() as ground:
         for one in chosen:
             progress = Progress(one.name)
@@ -120,7 +118,11 @@ def _measure_all(chosen: list[Measurement], sizes: Sizes) -> _Outcome:
                 progress.say(f"could not be measured: {error}")
             else:
                 print(f"{render_figure(figures[-1])}\n", flush=True)
-        return _Outcome(figures, failures, ground.versions())
+                if is_recording:
+                    result = Result(one.name, dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"), load, figures[-1])
+                    order = [measurement.name for measurement in MEASUREMENTS]
+                    record_result(result, describe_machine(ground.versions()), order)
+        return _Outcome(figures, failures)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -141,10 +143,11 @@ def _parse_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--idle-seconds", type=float, default=default.idle_seconds, help="of a window (%(default)s)")
     parser.add_argument("--stacks", type=int, default=default.stacks, help="in place of a thousand, for a trial")
     parser.add_argument("--many", type=int, default=default.many_stacks, help="in place of 5,000, for a trial")
-    parser.add_argument(
-        "--output", type=Path, help=f"where to write the table; a run with no option at all writes {RESULTS.name}"
-    )
-    return parser.parse_args(arguments)
+    parser.add_argument("--record", action="store_true", help=f"keep what is measured in {PAGE.name}")
+    options = parser.parse_args(arguments)
+    if options.record and (options.stacks, options.many) != (default.stacks, default.many_stacks):
+        parser.error("what is measured with other sizes is a trial, and is not recorded")
+    return options
 
 
 if __name__ == "__main__":
