@@ -105,7 +105,7 @@ def measure_snapshots(trial: Trial) -> Figure:
                 trial.progress.say("waiting until the data has settled")
                 time.sleep(SETTLED_SECONDS)
             _measure_later(contest, found, number)
-            _measure_restore(contest, found)
+            _measure_restore(contest, found, number)
             contest.forget("repository", "restic", "restic-cache", "borg", "borg-base")
         return _build_figure(contest, found, rounds)
 
@@ -138,21 +138,26 @@ def _measure_later(contest: _Contest, found: dict[str, Samples], number: int) ->
     os.sync()
 
 
-def _measure_restore(contest: _Contest, found: dict[str, Samples]) -> None:
-    contest.forget("target", "untarred", "restic-target")
+def _measure_restore(contest: _Contest, found: dict[str, Samples], number: int) -> None:
+    """In turns, since a disk remembers what was written before; everybody's tree is on the disk at the end."""
     target = contest.folder / "target"
-    target.mkdir()
-    found["restore"].add(contest.agent("repository", "restore", target)["restored_ms"])
+
+    def restore() -> float:
+        return contest.agent("repository", "restore", target)["restored_ms"]
+
+    def untar() -> float:
+        return contest.rival("zstd -q -dc archive.zst | tar x -C target && sync -f target")
+
+    def restic() -> float:
+        return contest.rival("restic restore -q latest --target target && sync -f target")
+
+    contestants = [("restore", restore), ("untar", untar), ("restic restore", restic)]
+    for place in range(len(contestants)):
+        name, run = contestants[(place + number) % len(contestants)]
+        contest.forget("target")
+        target.mkdir()
+        found[name].add(run())
     contest.forget("target")
-    # The agent's tree is on the disk before it takes the live one's place.
-    found["untar"].add(
-        contest.rival("mkdir untarred && zstd -q -dc archive.zst | tar x -C untarred && sync -f untarred")
-    )
-    contest.forget("untarred")
-    found["restic restore"].add(
-        contest.rival("restic restore -q latest --target restic-target && sync -f restic-target")
-    )
-    contest.forget("restic-target")
 
 
 def _build_figure(contest: _Contest, found: dict[str, Samples], rounds: int) -> Figure:
@@ -189,7 +194,7 @@ def _build_figure(contest: _Contest, found: dict[str, Samples], rounds: int) -> 
             Check("most memory", contest.peak_mb, MEMORY_MB, "MB"),
         ),
         details=(
-            "tar: `tar c | zstd -3 -T0 > file`; untar: `zstd -d | tar x` and a sync of it",
+            "tar: `tar c | zstd -3 -T0 > file`; untar: `zstd -d | tar x`; all restores end synced",
             "first has the SHA-256 of every file",
             "the memory is the peak of the process with the work, imports included; tar and find are not in it",
             f"reading a new snapshot back took {found['read back']}",

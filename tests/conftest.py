@@ -163,9 +163,13 @@ class Testbed:
         return bool(status[part] and status[part]["status"] == "ready")
 
 
+def _is_first_worker() -> bool:
+    return _WORKER in {"", "gw0"}
+
+
 def _give_each_worker_its_own(environment: Mapping[str, str]) -> Mapping[str, str]:
     """The environment of the testbed's command: the second worker of `pytest -n 2` has a testbed of its own."""
-    if _WORKER in {"", "gw0"}:
+    if _is_first_worker():
         return environment
     home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
     state = environment.get("HOSTK8S_TESTBED_STATE") or f"{home}/hostk8s-testbed"
@@ -177,7 +181,11 @@ def testbed() -> Iterator[Testbed]:
     """The testbed, whose parts go away after the tests unless they were up before."""
     testbed = Testbed()
     yield testbed
-    testbed.down()
+    if _is_first_worker():
+        testbed.down()
+    else:
+        # Nobody but the tests uses it: what an interrupted run has left up goes too.
+        testbed.run("down")
 
 
 @pytest.fixture(scope="session")
