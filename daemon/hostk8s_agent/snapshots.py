@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hostk8s_agent.connections import ConnectionReports, Connections
 from hostk8s_agent.contract.model import Quiesce
 from hostk8s_agent.control.errors import UnknownStackError
 from hostk8s_agent.control.snapshot_answers import SnapshotAnswers
 from hostk8s_agent.errors import AgentError, ContractError
-from hostk8s_agent.reconcile.contracts import ContractBook
 from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
 from hostk8s_agent.snapshot.errors import SnapshotError
 from hostk8s_agent.snapshot.expiring import Expiry
@@ -32,16 +28,17 @@ from hostk8s_agent.snapshot.service import SnapshotService
 from hostk8s_agent.snapshot.stopping import ClusterStopper
 from hostk8s_agent.snapshot.users import find_users
 from hostk8s_agent.status.model import SnapshotsStatus
-from hostk8s_agent.status.records import Records
 from hostk8s_agent.workspace import data_folder, state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from hostk8s_agent.cluster.access import ClusterAccess
+    from hostk8s_agent.connections import Connections
     from hostk8s_agent.contract.model import Contract
     from hostk8s_agent.errors import Problem
+    from hostk8s_agent.reconcile.contracts import ContractBook
     from hostk8s_agent.settings import Settings
     from hostk8s_agent.snapshot.model import SnapshotManifest
     from hostk8s_agent.snapshot.policies import PolicyInForce
@@ -51,17 +48,14 @@ if TYPE_CHECKING:
     from hostk8s_agent.volume.nodes import ClusterNodes
     from hostk8s_agent.workspace import Workspace
 
-CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 5.0
 SELDOM_SECONDS = 600.0
 RECOVERY_SECONDS = 5.0
 # Less than what the service managers leave for a stop (TimeoutStopSec=60, ExitTimeOut 60).
 STOP_SECONDS = 40.0
-_POLL_SECONDS = 0.02
 
-# The agent's own requests wait for each other; a person's command says after a while who is at work.
+# The agent's own requests wait for each other.
 _AGENT_WAIT_SECONDS = 3600.0
-_COMMAND_WAIT_SECONDS = 5.0
 
 
 class _Way(Protocol):
@@ -268,72 +262,3 @@ class AgentSnapshots(SnapshotAnswers):
             # For good: what could not be done now is done when the node, or the volume, can be reached again.
             if self._stopping.wait(RECOVERY_SECONDS):
                 return
-
-
-@contextmanager
-def open_snapshots(workspace: Workspace, settings: Settings) -> Iterator[SnapshotAnswers]:
-    """Open the snapshots of a workspace for one command, while no agent runs: connects to the volume alone."""
-
-    def end(number: int, _frame: object) -> None:
-        sys.exit(128 + number)
-
-    # As Ctrl-C does: by way of the clean-up, the helper container's too.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
-    records = Records(state_folder(workspace), is_kept=False)
-    connections = Connections(
-        workspace,
-        settings,
-        records.load_facts(),
-        ConnectionReports(lambda _name, _state: None, lambda _key: None, lambda _name, _value: None, lambda: None),
-        may_create_volume=False,
-    )
-    book = ContractBook(workspace, last_good={}, holders={})
-    way = _LateConnections(connections)
-    quiescer = build_quiescer(workspace, settings, way)
-    try:
-        service = build_service(workspace, settings, book, way, quiescer, lock_wait_seconds=_COMMAND_WAIT_SECONDS)
-        default = load_default_policy(settings)
-        yield SnapshotAnswers(
-            service, Expiry(service, lambda stack: find_stack_policy(book.read(stack).contract, default))
-        )
-    finally:
-        way.stop()
-
-
-class _LateConnections:
-    """Connections that are made when the volume is first asked for: looking at the repository needs none."""
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-        self._is_started = False
-
-    def volume(self) -> VolumeAccess:
-        """Return the way into the volume, once there is one."""
-        return self._connected().volume()
-
-    def docker_status(self) -> DockerStatus:
-        """How Docker is."""
-        return self._connected().docker_status()
-
-    def find_cluster(self) -> ClusterAccess | None:
-        """Return the real cluster, None where there is none."""
-        return self._connected().find_cluster()
-
-    def nodes(self) -> ClusterNodes:
-        """Return the cluster's nodes."""
-        return self._connected().nodes()
-
-    def _connected(self) -> Connections:
-        if not self._is_started:
-            self._is_started = True
-            self._connections.start()
-        deadline = time.monotonic() + CONNECT_SECONDS
-        while self._connections.is_connecting() and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-        return self._connections
-
-    def stop(self) -> None:
-        """Let go of what was connected."""
-        if self._is_started:
-            self._connections.stop()

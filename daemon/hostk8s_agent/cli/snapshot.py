@@ -56,9 +56,9 @@ def reach_snapshots(workspace: Workspace) -> Iterator[Snapshots]:
     try:
         client.status()
     except AgentNotRunningError:
+        from hostk8s_agent.agentless_snapshots import open_snapshots  # noqa: PLC0415 - the same
         from hostk8s_agent.logs import configure_logging  # noqa: PLC0415 - imports every adapter
         from hostk8s_agent.settings import load_settings  # noqa: PLC0415 - the same
-        from hostk8s_agent.snapshots import open_snapshots  # noqa: PLC0415 - the same
 
         settings = load_settings(workspace)
         configure_logging("error", settings.log_format)
