@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hostk8s_agent.cluster.errors import ClusterAnswerError
 from hostk8s_agent.cluster.mirror import Mirror
 from hostk8s_agent.cluster.objects import parse_claim, parse_object
 from hostk8s_agent.cluster.resources import CLAIMS, PERSISTENT_VOLUMES
+from hostk8s_agent.contract.paths import overlap
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import FieldManager, ObservedClaim, ObservedObject
 
@@ -155,6 +158,45 @@ def test_claims_are_found_by_the_volume_and_the_class_that_they_name() -> None:
     assert (claim("c", "b")[0],) == mirror.find_claims_of_class("sc")
     assert {ObjectKey("PersistentVolume", "b")} == mirror.replace_claims({})
     assert mirror.find_claims_of_volume("b") == ()
+
+
+PLACES = (
+    "/",
+    "/mnt",
+    "/mnt/pv/",
+    "/mnt/pv/a",
+    "/mnt//pv/a/.",
+    "/mnt/pv/a/b",
+    "/mnt/pv/ab",
+    "/mnt/pv/a-b",
+    "/data",
+    "odd",
+    "",
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(PLACES), st.sampled_from(PLACES), st.booleans())))
+def test_volumes_are_found_by_path_and_class_as_a_look_at_all_would_find_them(
+    changes: list[tuple[int, str, str, bool]],
+) -> None:
+    """The indexes follow volumes that come, lead elsewhere, and go."""
+    mirror, there = Mirror(), dict[str, ObservedObject]()
+    for version, (number, host_path, local, is_deleted) in enumerate(changes, start=1):
+        spec = {"hostPath": {"path": host_path}, "local": {"path": local}, "storageClassName": local}
+        one = ObservedObject(ObjectKey("PersistentVolume", f"v{number}"), {"spec": spec}, "uid", str(version))
+        mirror.observe_object(one, is_deleted=is_deleted)
+        there.pop(one.key.name, None) if is_deleted else there.update({one.key.name: one})
+
+    def paths(one: ObservedObject) -> list[str]:
+        return [one.manifest["spec"][source]["path"] for source in ("hostPath", "local")]
+
+    volumes = [there[name] for name in sorted(there)]
+    for place in ("/mnt/pv/a", "/mnt/pv/a/b", "/mnt/pv/ab"):
+        leading = tuple(one for one in volumes if any(path and overlap(path, place) for path in paths(one)))
+        assert mirror.find_volumes_at(place) == leading
+    for name in filter(None, PLACES):
+        of_class = tuple(one for one in volumes if one.manifest["spec"]["storageClassName"] == name)
+        assert mirror.find_volumes_of_class(name) == of_class
 
 
 def test_a_claim_is_news_for_the_volume_that_is_reserved_for_it() -> None:

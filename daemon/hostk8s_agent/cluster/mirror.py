@@ -9,8 +9,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from hostk8s_agent.cluster.objects import class_of, mapping, order_of, text
-from hostk8s_agent.contract.paths import overlap
+from hostk8s_agent.cluster.objects import class_of, order_of
+from hostk8s_agent.cluster.volume_paths import VolumePaths
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import ObservedClaim, ObservedObject
 
@@ -51,6 +51,8 @@ class Mirror:
         self._claims_by_volume: dict[str, set[ClaimKey]] = {}
         self._claims_by_class: dict[str, set[ClaimKey]] = {}
         self._volumes_by_claim: dict[str, set[str]] = {}
+        self._volumes_by_class: dict[str, set[str]] = {}
+        self._volume_paths = VolumePaths()
         self._writes: dict[ObjectKey, list[OwnWrite]] = {}
         self._written_during_list: dict[str, set[ObjectKey]] = {}
 
@@ -62,6 +64,8 @@ class Mirror:
             self._claims_by_volume.clear()
             self._claims_by_class.clear()
             self._volumes_by_claim.clear()
+            self._volumes_by_class.clear()
+            self._volume_paths.clear()
 
     def find_objects(self, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, ObservedObject]:
         """Return those of the objects that exist."""
@@ -85,13 +89,15 @@ class Mirror:
     def find_volumes_at(self, path: str) -> tuple[ObservedObject, ...]:
         """Return the PersistentVolumes that lead to a path of the node, into it, or to what it lies in."""
         with self._lock:
-            return tuple(one for _, one in sorted(self._objects.items()) if _leads_to(one, path))
+            return self._find_volumes(self._volume_paths.find(path))
 
     def find_volumes_of_class(self, storage_class: str) -> tuple[ObservedObject, ...]:
-        """Return the PersistentVolumes that name the StorageClass, sorted. Looks at all: for what happens seldom."""
+        """Return the PersistentVolumes that name the StorageClass, sorted."""
         with self._lock:
-            found = [one for one in self._objects.values() if class_of(one) == storage_class]
-        return tuple(sorted(found, key=lambda one: one.key))
+            return self._find_volumes(self._volumes_by_class.get(storage_class, ()))
+
+    def _find_volumes(self, names: Iterable[str]) -> tuple[ObservedObject, ...]:
+        return tuple(self._objects[ObjectKey("PersistentVolume", name)] for name in sorted(names))
 
     def _find_claims(self, index: Mapping[str, set[ClaimKey]], name: str) -> tuple[ObservedClaim, ...]:
         with self._lock:
@@ -204,12 +210,19 @@ class Mirror:
 
     def _store(self, key: ObjectKey, found: ObservedObject | None) -> None:
         before = self._objects.pop(key, None)
-        if before is not None and before.claim:
-            _discard(self._volumes_by_claim, before.claim, key.name)
+        if before is not None:
+            self._volume_paths.discard(before)
+            if before.claim:
+                _discard(self._volumes_by_claim, before.claim, key.name)
+            if storage_class := class_of(before):
+                _discard(self._volumes_by_class, storage_class, key.name)
         if found is not None:
             self._objects[key] = found
+            self._volume_paths.add(found)
             if found.claim:
                 self._volumes_by_claim.setdefault(found.claim, set()).add(key.name)
+            if storage_class := class_of(found):
+                self._volumes_by_class.setdefault(storage_class, set()).add(key.name)
 
     def _store_claim(self, key: ClaimKey, entry: ClaimEntry | None) -> set[ObjectKey]:
         before = self._claims.pop(key, None)
@@ -228,12 +241,6 @@ class Mirror:
         return {ObjectKey("PersistentVolume", name) for name in volumes if name} | {
             ObjectKey("StorageClass", name) for name in classes if name
         }
-
-
-def _leads_to(volume: ObservedObject, path: str) -> bool:
-    spec = mapping(volume.manifest.get("spec"))
-    paths = (text(mapping(spec.get(source)).get("path")) for source in ("hostPath", "local"))
-    return any(overlap(one, path) for one in paths if one)
 
 
 def _is_same(one: ObservedObject, other: ObservedObject) -> bool:

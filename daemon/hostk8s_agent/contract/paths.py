@@ -64,7 +64,7 @@ def is_inside(path: str, other: str) -> bool:
 
 def is_at_or_in(path: str, other: str) -> bool:
     """Say whether an absolute path is another one, or lies in it. Neither has to be clean, but for `..`."""
-    return _with_one_slash(path).startswith(_with_one_slash(other))
+    return as_prefix(path).startswith(as_prefix(other))
 
 
 def overlap(one: str, other: str) -> bool:
@@ -72,7 +72,8 @@ def overlap(one: str, other: str) -> bool:
     return is_at_or_in(one, other) or is_at_or_in(other, one)
 
 
-def _with_one_slash(path: str) -> str:
+def as_prefix(path: str) -> str:
+    """Return an absolute path as all that lies in it begins: with one slash between its parts, and one at its end."""
     if not path.endswith("/") and "//" not in path and "/." not in path:
         return f"{path}/"  # as nearly all are: this is asked of each PersistentVolume
     return "/".join(["", *(part for part in path.split("/") if part not in ("", ".")), ""])
