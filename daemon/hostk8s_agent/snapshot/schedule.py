@@ -36,7 +36,7 @@ LOOK_FAILED = "schedule.look_failed"
 
 AT_ONCE: Final = 2
 LOOK_SECONDS: Final = 20.0
-# A thousand contracts that are saved at once are a few looks, not a thousand of them at a thousand stacks each.
+# A look at thousands of stacks does not hold up the save that it is for, and a thousand saves are a few looks.
 GATHER_SECONDS: Final = 0.5
 
 
@@ -58,7 +58,7 @@ class SnapshotSchedule:
 
     `policies` returns what is in force for each stack, `find_obstacle` in words why nothing should begin now, else
     empty. Every look asks them anew, so that a saved contract's schedule is in force with the next one; `look_now`
-    makes that at once, or soon after the last one.
+    makes that soon.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class SnapshotSchedule:
             self._scheduler.shutdown(wait=True)
 
     def look_now(self) -> None:
-        """Look at once, or soon after the last look: a contract was saved."""
+        """Look soon (`GATHER_SECONDS`): a contract was saved."""
         self._wake.set()
 
     def list_next(self, policies: Mapping[str, PolicyInForce]) -> Mapping[str, datetime]:
@@ -125,14 +125,14 @@ class SnapshotSchedule:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            began_at = self.heartbeat = time.monotonic()
+            self.heartbeat = time.monotonic()
             try:
                 self._look()
             except Exception:
                 # A schedule that dies of one odd contract would leave all others without snapshots for good.
                 log.exception(LOOK_FAILED)
-            self._wake.wait(LOOK_SECONDS)
-            self._stopping.wait(max(0.0, GATHER_SECONDS - (time.monotonic() - began_at)))
+            if self._wake.wait(LOOK_SECONDS):
+                self._stopping.wait(GATHER_SECONDS)
             self._wake.clear()
             # Whatever it waits for: during a machine's sleep its wait has not advanced.
             self._scheduler.wakeup()
