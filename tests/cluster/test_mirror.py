@@ -187,12 +187,9 @@ def test_volumes_are_found_by_path_and_class_as_a_look_at_all_would_find_them(
         mirror.observe_object(one, is_deleted=is_deleted)
         there.pop(one.key.name, None) if is_deleted else there.update({one.key.name: one})
 
-    def paths(one: ObservedObject) -> list[str]:
-        return [one.manifest["spec"][source]["path"] for source in ("hostPath", "local")]
-
     volumes = [there[name] for name in sorted(there)]
     for place in ("/mnt/pv/a", "/mnt/pv/a/b", "/mnt/pv/ab"):
-        leading = tuple(one for one in volumes if any(path and overlap(path, place) for path in paths(one)))
+        leading = tuple(one for one in volumes if one.path and overlap(one.path, place))
         assert mirror.find_volumes_at(place) == leading
     for name in filter(None, PLACES):
         of_class = tuple(one for one in volumes if one.manifest["spec"]["storageClassName"] == name)

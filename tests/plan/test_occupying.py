@@ -10,7 +10,7 @@ import pytest
 from hostk8s_agent.plan.actions import CreateDirectory
 from hostk8s_agent.plan.desired import DesiredState, ObjectKey
 from hostk8s_agent.plan.observed import FieldManager, ObservedDirectory, ObservedObject, ObservedState
-from hostk8s_agent.plan.occupying import explain_occupiers, find_occupiers, find_path
+from hostk8s_agent.plan.occupying import explain_occupiers, find_occupiers
 from hostk8s_agent.plan.planning import Constraints, plan_stack
 
 DAGS = ObjectKey("PersistentVolume", "hostk8s-foundation-airflow-dags-pv")
@@ -60,7 +60,12 @@ def test_nobody_is_held_back_without_need(desired: DesiredState) -> None:
     ]
     assert find_occupiers(desired, {}, others) == {}
     assert find_occupiers(desired, own, [held(OTHER, "/mnt/pv/airflow/dags")]) == {}
-    assert find_path(held(OTHER, "/mnt/pv/x")) == "/mnt/pv/x"
+
+
+def test_a_local_volume_that_leads_there_counts_as_well(desired: DesiredState) -> None:
+    """It gives the directory to its claim just as one of the node's own paths does."""
+    local = replace(held(OTHER, ""), manifest={"spec": {"local": {"path": "/mnt/pv/airflow/dags"}}})
+    assert (local.path, list(find_occupiers(desired, {}, [local]))) == ("/mnt/pv/airflow/dags", ["dags"])
 
 
 def test_neither_the_directory_nor_the_volume_is_touched(desired: DesiredState) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING
 
-from hostk8s_agent.cluster.objects import mapping, text
 from hostk8s_agent.contract.paths import as_prefix
 
 if TYPE_CHECKING:
@@ -27,13 +26,13 @@ class VolumePaths:
 
     def add(self, volume: ObservedObject) -> None:
         """Take a volume in; any other object leads nowhere."""
-        for path in _paths_of(volume):
-            insort(self._entries, (path, volume.key.name))
+        if volume.path:
+            insort(self._entries, (as_prefix(volume.path), volume.key.name))
 
     def discard(self, volume: ObservedObject) -> None:
         """Take out a volume that was taken in as it is."""
-        for path in _paths_of(volume):
-            del self._entries[bisect_left(self._entries, (path, volume.key.name))]
+        if volume.path:
+            del self._entries[bisect_left(self._entries, (as_prefix(volume.path), volume.key.name))]
 
     def find(self, path: str) -> set[str]:
         """Return the names of those that lead to a path, into it, or to what it lies in."""
@@ -49,11 +48,3 @@ class VolumePaths:
             if path != prefix if is_exact else not path.startswith(prefix):
                 return
             yield name
-
-
-def _paths_of(volume: ObservedObject) -> list[str]:
-    if volume.key.kind != "PersistentVolume":
-        return []
-    spec = mapping(volume.manifest.get("spec"))
-    paths = (text(mapping(spec.get(source)).get("path")) for source in ("hostPath", "local"))
-    return [as_prefix(path) for path in paths if path]

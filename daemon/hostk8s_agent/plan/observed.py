@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from hostk8s_agent.contract.paths import VOLUME_ROOT, is_at_or_in, overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.desired import Manifest, ObjectKey
@@ -179,6 +180,19 @@ class ObservedObject:
     claim_uid: str = ""
     is_terminating: bool = False
     is_in_file: bool = False
+
+    @property
+    def path(self) -> str:
+        """The node's path that a PersistentVolume leads to, empty where it has none or none that can be read."""
+        spec = self.manifest.get("spec")
+        if not isinstance(spec, Mapping):
+            return ""
+        for source in ("hostPath", "local"):
+            found = spec.get(source)
+            path = found.get("path") if isinstance(found, Mapping) else None
+            if path and isinstance(path, str):
+                return path
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

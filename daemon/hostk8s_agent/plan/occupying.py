@@ -6,7 +6,6 @@ pods that work with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.contract.paths import overlap
@@ -16,7 +15,7 @@ from hostk8s_agent.plan.pruning import is_held_by_claim
 from hostk8s_agent.plan.wording import subject_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from hostk8s_agent.plan.desired import DesiredState, ObjectKey
     from hostk8s_agent.plan.observed import ObservedObject
@@ -31,13 +30,13 @@ def find_occupiers(
     to which its own volume leads already is none of them.
     """
     own = (one for key, one in existing.items() if key.kind == "PersistentVolume")
-    held = [(one, find_path(one)) for one in (*own, *others) if is_ours(one) and is_held_by_claim(one)]
+    held = [(one, one.path) for one in (*own, *others) if is_ours(one) and is_held_by_claim(one)]
     found: dict[str, ObservedObject] = {}
     for wanted in desired.objects if held else ():
         if wanted.directory is None:
             continue
         path = str(wanted.manifest["spec"]["hostPath"]["path"])
-        if wanted.key in existing and find_path(existing[wanted.key]) == path:
+        if wanted.key in existing and existing[wanted.key].path == path:
             continue
         for one, leads in held:
             if one.key != wanted.key and leads and overlap(leads, path):
@@ -54,16 +53,8 @@ def _explain(occupier: ObservedObject) -> Problem:
     namespace, _, claim = occupier.claim.partition("/")
     return Problem(
         "DirectoryInUse",
-        f"{find_path(occupier)} in the volume is used by the claim {occupier.claim} through "
+        f"{occupier.path} in the volume is used by the claim {occupier.claim} through "
         f"{subject_of(occupier.key)}; nothing is changed there, and no second volume leads there",
         "undo the change in the contract; or, if nobody needs that claim: "
         f"kubectl -n {namespace} delete pvc {claim} (the data stays; the agent goes on by itself then)",
     )
-
-
-def find_path(found: ObservedObject) -> str:
-    """Return the path that a PersistentVolume leads to, empty where it has none."""
-    spec = found.manifest.get("spec")
-    host_path = spec.get("hostPath") if isinstance(spec, Mapping) else None
-    path = host_path.get("path") if isinstance(host_path, Mapping) else None
-    return path if isinstance(path, str) else ""

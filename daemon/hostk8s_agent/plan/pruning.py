@@ -130,16 +130,13 @@ def is_held_by_claim(found: ObservedObject) -> bool:
 def find_pods_using(found: ObservedObject, pods: Iterable[ObservedPod]) -> tuple[str, ...]:
     """Name the pods that use a PersistentVolume: by the claim that it has or had, or by its path itself."""
     namespace, _, claim = found.claim.partition("/")
-    spec = found.manifest.get("spec")
-    host_path = spec.get("hostPath") if isinstance(spec, Mapping) else None
-    path = host_path.get("path") if isinstance(host_path, Mapping) else None
     return tuple(
         pod.full_name
         for pod in pods
         if not pod.is_over
         and (
             (bool(claim) and pod.namespace == namespace and claim in pod.claims)
-            or (isinstance(path, str) and pod.mounts(path))
+            or (bool(found.path) and pod.mounts(found.path))
         )
     )
 

@@ -149,9 +149,7 @@ def _read_spec(found: ObservedObject) -> tuple[str, str]:
     """Return the path and the StorageClass of a volume, empty where the object has none."""
     spec = found.manifest.get("spec")
     spec = spec if isinstance(spec, Mapping) else {}
-    host_path = spec.get("hostPath")
-    path = host_path.get("path") if isinstance(host_path, Mapping) else None
-    return str(path or ""), str(spec.get("storageClassName") or "")
+    return found.path, str(spec.get("storageClassName") or "")
 
 
 def _find_claim(full_name: str, cluster: ClusterAccess) -> ObservedClaim | None:

@@ -40,7 +40,7 @@ class Securing:
     def find_hold(self, stack: str, found: ObservedObject) -> Problem | None:
         """Return why a PersistentVolume of the stack cannot be deleted yet; None when its data is secured."""
         key = found.key
-        if self._secured.get(key) == found.uid or self._book.find_claims(_path_of(found)):
+        if self._secured.get(key) == found.uid or self._book.find_claims(found.path.rstrip("/")):
             return None
         self._wanted[key] = (stack, found)
         return self._failed.get(key, _PENDING)
@@ -50,7 +50,7 @@ class Securing:
         wanted, self._wanted = self._wanted, {}
         for key, (stack, found) in wanted.items():
             try:
-                self._secure(stack, _path_of(found), "prune", _name_of(found))
+                self._secure(stack, found.path.rstrip("/"), "prune", _name_of(found))
             except AgentError as error:
                 words = f"the snapshot of its directory failed ({error.message}); nothing is lost"
                 hint = f"{error.hint}; it is tried again by itself"
@@ -64,11 +64,6 @@ class Securing:
         """Forget what is no leftover any more: its data may have changed when it is one again."""
         self._secured = {key: uid for key, uid in self._secured.items() if key in there}
         self._failed = {key: problem for key, problem in self._failed.items() if key in there}
-
-
-def _path_of(found: ObservedObject) -> str:
-    spec = found.manifest.get("spec") or {}
-    return str((spec.get("hostPath") or {}).get("path") or "").rstrip("/")
 
 
 def _name_of(found: ObservedObject) -> str:
