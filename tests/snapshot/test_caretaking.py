@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import struct
+import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -181,6 +184,83 @@ def test_a_drill_compares_more_than_contents(
 
     with pytest.raises(AgentError, match=f"its {words} differs") if words else nullcontext():
         house.hire().drill("sample")
+
+
+def pack_acl(*entries: tuple[int, int, int]) -> bytes:
+    """An ACL as the kernel keeps it: tag, permissions and id of each entry (posix_acl_xattr.h)."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one) for one in entries)
+
+
+NOBODY_IN_PARTICULAR = 0xFFFFFFFF
+ACL = pack_acl(
+    (1, 6, NOBODY_IN_PARTICULAR),
+    (2, 7, 4711),
+    (4, 4, NOBODY_IN_PARTICULAR),
+    (16, 7, NOBODY_IN_PARTICULAR),
+    (32, 0, NOBODY_IN_PARTICULAR),
+)
+
+
+def give_attributes(ground: Any) -> None:
+    """A file with an attribute and an ACL, a folder whose files inherit one, a link with an attribute of root's."""
+    folder = ground.path() / "shared"
+    folder.mkdir()
+    file = folder / "odd\n\x1b[1m name"
+    file.write_bytes(b"content")
+    os.setxattr(file, "user.note", b"kept\0whole")
+    os.setxattr(file, "system.posix_acl_access", ACL)
+    os.setxattr(folder, "system.posix_acl_default", ACL)
+    if os.geteuid() == 0:
+        (folder / "link").symlink_to("odd")
+        os.setxattr(folder / "link", "trusted.note", b"of the link", follow_symlinks=False)
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [("", ""), ("--xattrs-exclude=user.*", "user.note"), ("--xattrs-exclude=system.*", "system.posix_acl_default")],
+)
+def test_a_drill_compares_extended_attributes_and_acls(
+    house: House, monkeypatch: pytest.MonkeyPatch, option: str, name: str
+) -> None:
+    """One that could be there and is not makes the drill fail; all of them there leave nothing uncompared."""
+    give_attributes(house.ground)
+    house.ground.create()
+    kept = tuple(one for one in writing.EXTRACT_OPTIONS if one != "--acls" or "posix_acl" not in name)
+    monkeypatch.setattr(writing, "EXTRACT_OPTIONS", (*kept, *filter(None, [option])))
+
+    with pytest.raises(AgentError, match=f"its {name} differs") if name else nullcontext():
+        house.hire().drill("sample")
+
+    [drill] = house.hire().list_drills()
+    assert (drill.is_whole, drill.not_compared) == (not name, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can mount a file system without attributes")
+def test_a_drill_says_what_its_disk_cannot_hold(house: House) -> None:
+    """And is whole, as far as could be told; also after a restart."""
+    give_attributes(house.ground)
+    house.ground.create()
+    place = house.ground.folder / "drills"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "ramfs", "none", place], check=True)
+    try:
+        house.hire().drill("sample")
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+    [drill] = house.hire().list_drills()
+    assert (drill.is_whole, drill.message) == (True, "")
+    refused = "where the scratch lies none can be set (Operation not supported)"
+    assert set(drill.not_compared.split("; ")) == {
+        f"{what}: {refused}" for what in ("ACLs", "attributes user.*", "attributes trusted.*")
+    }
+
+
+def test_a_drill_that_an_earlier_agent_recorded_is_known(house: House) -> None:
+    """It had no word of what could not be compared."""
+    house.facts["snapshot.drill.sample"] = '["20260131-080000-3f9ac2d1", "2026-01-31T09:00:00.000Z", true, ""]'
+    [drill] = house.hire().list_drills()
+    assert (drill.snapshot, drill.is_whole, drill.not_compared) == ("20260131-080000-3f9ac2d1", True, "")
 
 
 def test_a_drill_that_fails_is_told(house: House) -> None:

@@ -91,7 +91,7 @@ def test_what_is_restored_is_what_was_there(
         assert (snapshot.engine, snapshot.state) == (RESTIC_ENGINE, SnapshotState.GOOD)
         assert not snapshot.directories[0].lost
         assert b"".join(iterate_content(ground.repository, snapshot, "data/second-name")) == b"two names"
-        assert drill_snapshot(ground.repository, snapshot) == snapshot.files
+        assert drill_snapshot(ground.repository, snapshot).files == snapshot.files
         shutil.rmtree(ground.path())
         ground.path().mkdir()
         (ground.path() / "wrecked").write_text("all of it")

@@ -170,19 +170,19 @@ class Caretaker:
         snapshot = max(good, key=lambda one: one.taken_at)
         try:
             with self._drill_lock:
-                drill_snapshot(self._service.repository, snapshot, self._service.build_meter())
+                drilled = drill_snapshot(self._service.repository, snapshot, self._service.build_meter())
         except SnapshotStoppedError:
             # It has found nothing, neither good nor bad.
             raise
         except AgentError as error:
             self._keep_drill(stack, snapshot.id, error.message)
             raise
-        self._keep_drill(stack, snapshot.id)
+        self._keep_drill(stack, snapshot.id, not_compared=drilled.not_compared)
 
-    def _keep_drill(self, stack: str, snapshot: str, failure: str = "") -> None:
-        drill = DrillStatus(stack, snapshot, render_moment(datetime.now(UTC)), not failure, failure)
+    def _keep_drill(self, stack: str, snapshot: str, failure: str = "", *, not_compared: str = "") -> None:
+        drill = DrillStatus(stack, snapshot, render_moment(datetime.now(UTC)), not failure, failure, not_compared)
         self._drills[drill.stack] = drill
-        value = json.dumps([drill.snapshot, drill.at, drill.is_whole, drill.message])
+        value = json.dumps([drill.snapshot, drill.at, drill.is_whole, drill.message, drill.not_compared])
         self._sources.facts.record(f"{_FACT_DRILL}{drill.stack}", value)
         if not drill.is_whole:
             self._sources.tell("snapshot.drill_failed", f"{drill.snapshot}: {drill.message}", drill.stack)
@@ -208,5 +208,5 @@ def _parse_drills(facts: Mapping[str, str]) -> Iterable[tuple[str, DrillStatus]]
     for name, value in facts.items():
         if name.startswith(_FACT_DRILL):
             stack = name.removeprefix(_FACT_DRILL)
-            snapshot, at, is_whole, message = json.loads(value)
-            yield stack, DrillStatus(stack, snapshot, at, is_whole, message)
+            # An agent that compared less has recorded one value less.
+            yield stack, DrillStatus(stack, *json.loads(value))

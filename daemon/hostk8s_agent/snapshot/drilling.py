@@ -11,8 +11,10 @@ import secrets
 import shutil
 import stat
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from hostk8s_agent.snapshot.attributes import AttributeComparer
 from hostk8s_agent.snapshot.durable import make_folder, written
 from hostk8s_agent.snapshot.errors import SnapshotDamagedError
 from hostk8s_agent.snapshot.exporting import export_snapshot, iterate_entries
@@ -37,8 +39,16 @@ _KINDS: Final = {
 }
 
 
-def drill_snapshot(repository: Repository, snapshot: SnapshotManifest, meter: Meter | None = None) -> int:
-    """Restore a snapshot into scratch and compare everything; return the number of files.
+@dataclass(frozen=True, slots=True)
+class Drilled:
+    """What a drill has compared: so many regular files. `not_compared` says what could not be, and why, else empty."""
+
+    files: int
+    not_compared: str
+
+
+def drill_snapshot(repository: Repository, snapshot: SnapshotManifest, meter: Meter | None = None) -> Drilled:
+    """Restore a snapshot into scratch and compare everything that it keeps.
 
     Raises `SnapshotDamagedError` with the first path that is not what was snapshotted. One at a time: what an earlier
     one left when it was killed is removed first.
@@ -46,13 +56,13 @@ def drill_snapshot(repository: Repository, snapshot: SnapshotManifest, meter: Me
     meter = meter or Meter()
     with _scratch(repository) as folder:
         export_snapshot(repository, snapshot, folder, meter=meter)
-        files = 0
+        files, attributes = 0, AttributeComparer()
         for path, entry in iterate_entries(repository, snapshot, ""):
             meter.advance(0)
             if not entry.is_device:
-                _compare(folder / path, entry)
+                _compare(folder / path, entry, attributes)
             files += entry.kind == "file"
-        return files
+        return Drilled(files, "; ".join(attributes.not_compared))
 
 
 @contextmanager
@@ -70,10 +80,11 @@ def _scratch(repository: Repository) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _compare(path: Path, entry: Entry) -> None:
+def _compare(path: Path, entry: Entry, attributes: AttributeComparer) -> None:
     try:
         status = path.lstat()
-        difference = _find_difference(path, status, entry)
+        # The attributes last: where one is missing it is tried whether it can be set.
+        difference = _find_difference(path, status, entry) or attributes.find_difference(path, entry)
     except OSError as error:
         raise SnapshotDamagedError(
             f"the drill did not find {path.name} where it belongs: {error.strerror}",

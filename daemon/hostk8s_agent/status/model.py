@@ -184,13 +184,17 @@ class DirectoryProtection:
 
 @dataclass(frozen=True, slots=True)
 class DrillStatus:
-    """A stack's last restore drill: of which snapshot, when, and why it failed (`message`, else empty)."""
+    """A stack's last restore drill: of which snapshot, when, and why it failed (`message`, else empty).
+
+    `not_compared` says what could not be compared, and why, else empty.
+    """
 
     stack: str
     snapshot: str
     at: str
     is_whole: bool
     message: str = ""
+    not_compared: str = ""
 
 
 @dataclass(frozen=True, slots=True)
