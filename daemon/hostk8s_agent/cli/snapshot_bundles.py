@@ -10,11 +10,10 @@ from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import say, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.cli.snapshot_looking import find_repository, find_snapshot
-from hostk8s_agent.cli.snapshot_progress import ProgressView, describe_interruption
+from hostk8s_agent.cli.snapshot_progress import showing
 from hostk8s_agent.snapshot.bundling import read_bundle, write_bundle
 from hostk8s_agent.snapshot.documents import describe_manifest
 from hostk8s_agent.snapshot.durable import make_folder
-from hostk8s_agent.snapshot.progress import Meter
 from hostk8s_agent.snapshot.selecting import split_reference
 
 if TYPE_CHECKING:
@@ -29,12 +28,8 @@ def export(reference: str, file: Path, output: OutputFormat, workspace: Path | N
     """Write the snapshot that `STACK[@WHICH]` means to a file."""
     stack, which = split_reference(reference)
     repository, snapshot = find_snapshot(which, choose_workspace(workspace), stack)
-    with ProgressView(output) as view:
-        try:
-            write_bundle(repository, snapshot, file, meter=Meter(view.show_progress))
-        except KeyboardInterrupt:
-            say(f"hostk8s-agent: {describe_interruption('export', view.phase, is_agents=False)}")
-            raise
+    with showing("export", output) as meter:
+        write_bundle(repository, snapshot, file, meter=meter)
     if output == "table":
         say(f"{snapshot.id} of {snapshot.stack} is in {file}, {render_bytes(file.stat().st_size)}")
     else:
@@ -46,9 +41,11 @@ def take_in(file: Path, output: OutputFormat, workspace: Path | None) -> ExitCod
     """Take the snapshot in a file into the repository."""
     repository = find_repository(choose_workspace(workspace))
     make_folder(repository.folder)
-    with repository.lock.held(f"take in {file}", wait_seconds=LOCK_SECONDS):
-        repository.prepare()
-        snapshot = read_bundle(repository, file, lambda: datetime.now(UTC))
+    with showing("import", output) as meter:
+        meter.begin("waiting")
+        with repository.lock.held(f"take in {file}", wait_seconds=LOCK_SECONDS):
+            repository.prepare()
+            snapshot = read_bundle(repository, file, lambda: datetime.now(UTC), meter=meter)
     if output == "table":
         say(f"{snapshot.id} of {snapshot.stack} is here, and was read back")
         say(f"  restore it with: hostk8s-agent snapshot restore {snapshot.stack}@{snapshot.id}")

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from hostk8s_agent.cli.output import find_screen, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
     from hostk8s_agent.cli.output import OutputFormat
     from hostk8s_agent.control.ports import Snapshots
-    from hostk8s_agent.snapshot.progress import Progress
+    from hostk8s_agent.snapshot.progress import Meter, Progress
 
 Document = dict[str, Any]
 
@@ -37,15 +38,21 @@ _SWAPPED_OR_NOT: Final = (
     "interrupted: each directory is wholly the old one or wholly the new one; "
     "the agent's next start, or the next restore, finishes what was begun"
 )
-_ENDED_HERE: Final = {
+_NO_FILE: Final = "interrupted: no file was written"
+_ENDED_HERE: Final[dict[tuple[str, str], str]] = {
     ("create", "reading"): "interrupted: no snapshot was added",
     ("create", "verifying"): _READING_BACK,
     ("verify", "verifying"): "interrupted: what was read back by now is written down, the rest is as it was",
-    ("restore", "restoring"): "interrupted: nothing was replaced",
-    # The snapshot of what is there comes last, and the swap tells no phase of its own.
-    ("restore", "reading"): _SWAPPED_OR_NOT,
-    ("restore", "verifying"): _SWAPPED_OR_NOT,
-    ("export", "exporting"): "interrupted: no file was written",
+    **dict.fromkeys(
+        (("restore", phase) for phase in ("waiting", "restoring", "reading", "verifying")),
+        "interrupted: nothing was replaced",
+    ),
+    ("restore", "swapping"): _SWAPPED_OR_NOT,
+    ("export", "reading"): _NO_FILE,
+    ("export", "exporting"): _NO_FILE,
+    ("copy", "exporting"): "interrupted: what is in the folder is not whole; remove it",
+    ("import", "importing"): "interrupted: nothing was added",
+    ("import", "verifying"): _READING_BACK,
 }
 
 
@@ -113,6 +120,20 @@ class ProgressView:
             )
             self._bars.start()
         return self._bars
+
+
+@contextmanager
+def showing(verb: str, output: OutputFormat) -> Iterator[Meter]:
+    """Give the meter of a work that this process does, and show it; on Ctrl-C say what is left, and raise that on."""
+    from hostk8s_agent.snapshot.progress import Meter  # noqa: PLC0415 - with the work alone
+
+    with ProgressView(output) as view:
+        try:
+            yield Meter(view.show_progress)
+        except KeyboardInterrupt:
+            view.__exit__()
+            say(f"hostk8s-agent: {describe_interruption(verb, view.phase, is_agents=False)}")
+            raise
 
 
 def answer_showing(snapshots: Snapshots, verb: str, fields: Mapping[str, Any], output: OutputFormat) -> Document:

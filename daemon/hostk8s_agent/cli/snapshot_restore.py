@@ -11,7 +11,7 @@ from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import find_screen, say, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.cli.snapshot import agree, reach_snapshots
-from hostk8s_agent.cli.snapshot_progress import ProgressView, answer_showing
+from hostk8s_agent.cli.snapshot_progress import answer_showing, showing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,14 +59,12 @@ def _copy(options: RestoreOptions, output: OutputFormat, workspace: Path | None)
     from hostk8s_agent.cli.snapshot_looking import find_snapshot  # noqa: PLC0415 - reads the repository itself
     from hostk8s_agent.snapshot.documents import describe_manifest  # noqa: PLC0415 - the same
     from hostk8s_agent.snapshot.exporting import export_snapshot  # noqa: PLC0415 - the same
-    from hostk8s_agent.snapshot.progress import Meter  # noqa: PLC0415 - the same
     from hostk8s_agent.snapshot.selecting import split_reference  # noqa: PLC0415 - the same
 
     stack, which = split_reference(options.reference)
     repository, snapshot = find_snapshot(which, choose_workspace(workspace), stack)
     if options.to is not None:
-        with ProgressView(output) as view:
-            meter = Meter(view.show_progress)
+        with showing("copy", output) as meter:
             export_snapshot(repository, snapshot, options.to, path=options.fields["path"], meter=meter)
     if output != "table":
         write_document({"snapshot": describe_manifest(snapshot), "folder": str(options.to)}, output)

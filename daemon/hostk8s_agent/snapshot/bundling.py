@@ -44,13 +44,13 @@ def write_bundle(repository: Repository, snapshot: SnapshotManifest, file: Path,
     What another engine keeps is packed into archives for it: who gets the file has no way to the restic repository.
     Such a copy has an id of its own.
     """
+    meter = meter or Meter()
     if snapshot.engine != ARCHIVE_ENGINE:
         with tempfile.TemporaryDirectory(prefix=INCOMING_PREFIX, dir=file.resolve().parent) as scratch:
             packed = Repository(Path(scratch))
             packed.prepare()
-            write_bundle(packed, _repack(repository, snapshot, packed), file)
+            write_bundle(packed, _repack(repository, snapshot, packed, meter), file, meter=meter)
         return
-    meter = meter or Meter()
     meter.begin("exporting", sum(path.stat().st_size for path in _find_parts(repository, snapshot).values()))
     with incoming(file.resolve().parent) as beside:
         with os.fdopen(os.dup(beside.descriptor), "wb") as output, tarfile.open(fileobj=output, mode="w") as bundle:
@@ -79,33 +79,38 @@ class _Counted(io.RawIOBase):
         return chunk
 
 
-def _repack(repository: Repository, snapshot: SnapshotManifest, target: Repository) -> SnapshotManifest:
+def _repack(repository: Repository, snapshot: SnapshotManifest, target: Repository, meter: Meter) -> SnapshotManifest:
     directories = []
+    meter.begin("reading", snapshot.byte_count)
     for one in snapshot.directories:
-        with pack_tree(iterate_archive(repository, one), target, one.name) as packed:
+        with pack_tree(meter.count(iterate_archive(repository, one)), target, one.name) as packed:
             archive = packed.archive.keep(packed.tree)
             packed.listing.keep_as(target.listing_path(packed.tree))
         directories.append(replace(one, archive=archive))
     return seal_manifest(replace(snapshot, directories=tuple(directories), engine=ARCHIVE_ENGINE))
 
 
-def read_bundle(repository: Repository, file: Path, clock: Callable[[], datetime]) -> SnapshotManifest:
+def read_bundle(
+    repository: Repository, file: Path, clock: Callable[[], datetime], *, meter: Meter | None = None
+) -> SnapshotManifest:
     """Take a file's snapshot into the repository, and return it; under the lock, with the repository prepared.
 
     Raises `BundleRefusedError` for what is none, `ManifestForgedError`, and `SnapshotDamagedError` for one that is not
     what was written.
     """
     try:
-        return _take_in(repository, file, clock)
-    except SnapshotError:
-        # What was stored of it already belongs to no snapshot.
+        return _take_in(repository, file, clock, meter or Meter())
+    except BaseException:
+        # What was stored of it already belongs to no snapshot, also when a person has stopped it.
         repository.sweep()
         raise
 
 
-def _take_in(repository: Repository, file: Path, clock: Callable[[], datetime]) -> SnapshotManifest:
+def _take_in(repository: Repository, file: Path, clock: Callable[[], datetime], meter: Meter) -> SnapshotManifest:
     try:
-        with file.open("rb") as opened, tarfile.open(fileobj=opened, mode="r|") as bundle:
+        # A pipe has no size.
+        meter.begin("importing", file.stat().st_size or None)
+        with file.open("rb") as opened, tarfile.open(fileobj=_Counted(opened, meter), mode="r|") as bundle:
             snapshot = _read_manifest(bundle)
             if snapshot.id in repository.list_ids():
                 return repository.load(snapshot.id)
@@ -121,7 +126,9 @@ def _take_in(repository: Repository, file: Path, clock: Callable[[], datetime]) 
     if missing := [path.name for path in wanted.values() if not path.exists()]:
         raise _refuse(f"lacks {missing[0]}")
     repository.add(snapshot)
-    verified = Verifier(repository, clock).verify(snapshot).snapshot
+    verifier = Verifier(repository, clock, meter=meter)
+    verifier.expect([snapshot])
+    verified = verifier.verify(snapshot).snapshot
     if verified.state is SnapshotState.DAMAGED:
         repository.remove(verified.id)
         raise _refuse(f"is not whole: {verified.marks.reason}")

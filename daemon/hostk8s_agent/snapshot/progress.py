@@ -11,7 +11,7 @@ from hostk8s_agent.snapshot.errors import SnapshotStoppedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Phase = Literal["waiting", "reading", "verifying", "restoring", "exporting"]
+Phase = Literal["waiting", "reading", "verifying", "restoring", "swapping", "exporting", "importing"]
 
 TELL_SECONDS: Final = 0.5
 """How often progress is told within a phase: its begin is told at once."""
@@ -20,6 +20,8 @@ TELL_SECONDS: Final = 0.5
 @dataclass(frozen=True, slots=True)
 class Progress:
     """One moment of a phase; `waiting` is for whoever else works on the repository.
+
+    Of `swapping`, which puts restored trees in place and removes the old ones, its begin alone is told.
 
     `total_bytes` is None where nobody knows how much there is; of a directory that is read it is what it held when it
     was last looked at. `seconds_left` is None until there is a rate to reckon with.

@@ -221,6 +221,8 @@ class SnapshotService:
                 with self._surroundings.stopper.stopped(plan.contract, stop, is_part=plan.is_part) as stopped:
                     # As late as can be, so that it has all that was written until then.
                     safety = self._take_safety_snapshot(plan, stopped.require if stop else None, on_progress)
+                    # The last moment at which a stop, or Ctrl-C, leaves everything as it is.
+                    meter.begin("swapping")
                     stopped.hold()
                     restorer.swap(staged, plan.replacements)
                     stopped.release()
