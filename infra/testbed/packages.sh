@@ -76,10 +76,13 @@ install_missing_packages() {
 }
 
 # install_tools: what tests use besides the parts. strace makes system calls of the agent fail, chromium shows its page,
-# promtool judges its metrics and alert rules, pngquant makes pictures of the page small, sqlite3 and PostgreSQL write
-# in a pod, restic keeps snapshots, and rclone serves them to it over HTTP (`rclone serve restic`).
+# promtool judges its metrics and alert rules, pngquant makes pictures of the page small, zsh and fish complete its
+# commands, sqlite3 and PostgreSQL write in a pod, restic keeps snapshots, and rclone serves them to it over HTTP
+# (`rclone serve restic`).
 install_tools() {
   command -v strace >/dev/null || install_packages strace
+  command -v zsh >/dev/null || install_packages zsh
+  command -v fish >/dev/null || install_packages fish
   find_tool sqlite3 >/dev/null || install_packages sqlite3
   find_tool chromium >/dev/null || install_packages chromium
   find_tool pngquant >/dev/null || install_packages pngquant

@@ -1,9 +1,8 @@
-"""`explain`, the other shapes of `status`, completion by a real shell, and the plugin of kubectl."""
+"""`explain`, the other shapes of `status`, and the plugin of kubectl."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.snapshot.conftest import Ground
 
 from hostk8s_agent.cli.status_page import _find_protection
 
@@ -66,59 +64,6 @@ def test_a_stack_is_protected_since_its_oldest_verification() -> None:
     told = [protect("a", at="2025-02-02"), protect("a", at="2025-02-01"), protect("b", at="2025-02-02")]
     document = {"snapshots": {"directories": [*told, protect("b", at="")]}}
     assert _find_protection(document) == {"a": "2025-02-01", "b": "no"}
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_has_its_script(run: Callable[..., Any], shell: str) -> None:
-    """Which names the program and its variable."""
-    done = run("completion", shell)
-    assert (done.code, done.err) == (0, "")
-    assert "_HOSTK8S_AGENT_COMPLETE" in done.out
-
-
-def test_bash_completes_names_of_stacks(run: Callable[..., Any], workspace: Any, tmp_path: Path) -> None:
-    """A real bash, with the script sourced and the words as it has them when Tab is pressed."""
-    script = tmp_path / "completion.bash"
-    script.write_text(run("completion", "bash").out, encoding="utf-8")
-    asked = (
-        f"source {script}; COMP_WORDS=(hostk8s-agent status foun); COMP_CWORD=2; "
-        "$(complete -p hostk8s-agent | sed 's/.*-F \\([^ ]*\\).*/\\1/') hostk8s-agent; "
-        "printf '%s\\n' \"${COMPREPLY[@]}\""
-    )
-    done = subprocess.run(
-        ["bash", "-c", asked],
-        cwd=workspace.root,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["foundation/airflow"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_is_told_names_of_snapshots(run: Callable[..., Any], tmp_path: Path, shell: str) -> None:
-    """As each asks the program: ids and names where one is meant, `STACK@...` where a restore begins."""
-    ground = Ground(tmp_path)
-    snapshot = ground.create(name="before-upgrade")
-
-    def ask(*words: str) -> str:
-        done = run(
-            _HOSTK8S_AGENT_COMPLETE=f"complete_{shell}",
-            _TYPER_COMPLETE_ARGS=" ".join(("hostk8s-agent", *words)),
-            _TYPER_COMPLETE_FISH_ACTION="get-args",
-            COMP_WORDS=" ".join(("hostk8s-agent", *words)),
-            COMP_CWORD=str(len(words)),
-            HOSTK8S_AGENT_SNAPSHOT_REPOSITORY=str(tmp_path / "repository"),
-        )
-        return str(done.out)
-
-    assert snapshot in ask("snapshot", "show", snapshot[:6])
-    if shell != "zsh":
-        # How each is asked differs, what it is told does not.
-        return
-    assert "before-upgrade" in ask("snapshot", "pin", "be")
-    assert f"sample@{snapshot}" in ask("snapshot", "restore", "sample@")
 
 
 def test_the_plugin_of_kubectl_is_the_same_program() -> None:

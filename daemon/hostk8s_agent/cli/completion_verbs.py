@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from hostk8s_agent.cli.completion_scripts import COMPLETE_VARIABLE, Shell, render_script
 from hostk8s_agent.cli.declaring import ExamplesFirst, end
-
-if TYPE_CHECKING:
-    from hostk8s_agent.cli.exit_codes import ExitCode
+from hostk8s_agent.cli.exit_codes import ExitCode
+from hostk8s_agent.cli.output import write
 
 
 def register(app: typer.Typer) -> None:
@@ -28,20 +28,19 @@ def register(app: typer.Typer) -> None:
 
 def enable_completion() -> None:
     """Have typer answer the shell when it is the shell that asks."""
-    if "_HOSTK8S_AGENT_COMPLETE" in os.environ:
+    if COMPLETE_VARIABLE in os.environ:
         from typer.completion import completion_init  # type: ignore[attr-defined]  # noqa: PLC0415 - typer exports it by no __all__
 
         completion_init()
 
 
 def _completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> None:
-    """Print the script that teaches a shell to complete verbs, options and names of stacks."""
+    """Print the script that teaches a shell to complete verbs, options, names of stacks and of snapshots."""
 
     def verb() -> ExitCode:
-        from hostk8s_agent.cli.completion import show_completion_script  # noqa: PLC0415 - each verb pays for its own
-
-        return show_completion_script(shell, "hostk8s-agent")
+        write(render_script(shell))
+        return ExitCode.OK
 
     end(verb)
