@@ -36,9 +36,10 @@ def find_snapshot(which: str, workspace: Workspace, stack: str | None = None) ->
     repository = find_repository(workspace)
     repository.require_known()
     if which in repository.list_ids():
-        return repository, repository.load(which)
-    snapshots = [one for one in repository.load_all()[0] if stack in (None, one.stack)]
-    return repository, select_snapshot(snapshots, which, datetime.now(UTC))
+        snapshot = repository.load(which)
+        if stack in (None, snapshot.stack):
+            return repository, snapshot
+    return repository, select_snapshot(repository.load_all()[0], which, datetime.now(UTC), stack)
 
 
 def show_entries(which: str, path: str, output: OutputFormat, workspace: Path | None) -> ExitCode:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from hostk8s_agent.snapshot.errors import SnapshotAmbiguousError, SnapshotUnknownError
 from hostk8s_agent.snapshot.model import SnapshotState
+from hostk8s_agent.snapshot.moments import parse_day, parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from hostk8s_agent.snapshot.model import SnapshotManifest
 
 LATEST: Final = "latest"
 
-_AGO = re.compile(r"(\d{1,6})\s*(minute|min|m|hour|h|day|d|week|w)s?(?:\s+ago)?", re.IGNORECASE)
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_HINT: Final = 'write an id or its beginning, a name, latest, "2 hours ago" or a time; snapshot list shows all'
 _SHOWN = 5
 
 
@@ -28,13 +27,22 @@ def split_reference(text: str) -> tuple[str, str]:
     return stack, which.strip() or LATEST
 
 
-def select_snapshot(snapshots: Sequence[SnapshotManifest], which: str, now: datetime) -> SnapshotManifest:
-    """Return the one of a stack's snapshots (or of all) that is meant.
+def select_snapshot(
+    snapshots: Sequence[SnapshotManifest], which: str, now: datetime, stack: str | None = None
+) -> SnapshotManifest:
+    """Return the one of a stack's snapshots (None: of all) that is meant.
 
     `latest` is the newest good one that was not taken before something dangerous; a time (`2 hours ago`, or RFC 3339)
-    means the newest that was not taken after it. Raises `SnapshotUnknownError` or `SnapshotAmbiguousError`.
+    means the newest that was not taken after it, whatever it was taken for, unless it is damaged; a date alone the only
+    one of that day. Raises `SnapshotUnknownError` or `SnapshotAmbiguousError`.
     """
-    ordered = sorted(snapshots, key=attrgetter("taken_at", "id"))
+    of_stack = [one for one in snapshots if stack in (None, one.stack)]
+    if not of_stack:
+        raise SnapshotUnknownError(
+            f"there is no snapshot of {stack}" if stack else "there is no snapshot yet",
+            hint="take one: hostk8s-agent snapshot create STACK; snapshot list shows those of all stacks",
+        )
+    ordered = sorted(of_stack, key=attrgetter("taken_at", "id"))
     if which == LATEST:
         usable = [one for one in ordered if one.state is SnapshotState.GOOD and not one.is_event]
         if usable:
@@ -43,34 +51,39 @@ def select_snapshot(snapshots: Sequence[SnapshotManifest], which: str, now: date
             "there is no good snapshot yet",
             hint="take one: hostk8s-agent snapshot create STACK; snapshot list shows those that are not good",
         )
+    # An empty word is the beginning of every id: what a script says whose variable is not set.
+    if not which.strip():
+        raise SnapshotUnknownError("no snapshot is named", hint=_HINT)
     found = [one for one in ordered if one.id.startswith(which) or one.id.endswith(f"-{which}") or one.name == which]
-    if len(found) == 1:
-        return found[0]
     if found:
-        shown = ", ".join(one.id for one in found[:_SHOWN])
-        raise SnapshotAmbiguousError(
-            f"{which!r} means {len(found)} snapshots: {shown}", hint="write more of the one that is meant"
-        )
-    moment = _parse_moment(which, now)
+        return _require_one(found, f"{which!r}")
+    return _select_by_time(ordered, which, now)
+
+
+def _select_by_time(ordered: Sequence[SnapshotManifest], which: str, now: datetime) -> SnapshotManifest:
+    text = which.strip()
+    usable = [one for one in ordered if one.state is not SnapshotState.DAMAGED]
+    if day := parse_day(text):
+        found = [one for one in usable if day[0] <= one.taken_at < day[1]]
+        if found:
+            return _require_one(found, f"the day {text}")
+        raise SnapshotUnknownError(f"no snapshot was taken on {text}", hint=f"write a time: {text}T18:00; {_HINT}")
+    moment = parse_moment(text, now)
     if moment is None:
-        raise SnapshotUnknownError(
-            f"there is no snapshot {which!r}",
-            hint='write an id or its beginning, a name, latest, "2 hours ago" or a time; snapshot list shows all',
-        )
-    before = [one for one in ordered if one.taken_at <= moment and one.state is not SnapshotState.DAMAGED]
+        raise SnapshotUnknownError(f"there is no snapshot {which!r}", hint=_HINT)
+    before = [one for one in usable if one.taken_at <= moment]
     if before:
-        return before[-1]
+        return _require_one([one for one in before if one.taken_at == before[-1].taken_at], f"{text!r}")
+    first = f"; the first is {usable[0].id}" if usable else ""
     raise SnapshotUnknownError(
-        f"there is no snapshot from before {moment:%Y-%m-%d %H:%M} UTC", hint="snapshot list shows all that there are"
+        f"there is no snapshot from before {text!r}{first}", hint="snapshot list shows all that there are"
     )
 
 
-def _parse_moment(text: str, now: datetime) -> datetime | None:
-    if match := _AGO.fullmatch(text.strip()):
-        return now - int(match[1]) * _UNITS[match[2][0].lower()]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    # Without an offset it is what the clock on this machine's wall showed.
-    return moment.astimezone(UTC)
+def _require_one(found: Sequence[SnapshotManifest], words: str) -> SnapshotManifest:
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(one.id for one in found[:_SHOWN]) + ", ..." * (len(found) > _SHOWN)
+    raise SnapshotAmbiguousError(
+        f"{words} means {len(found)} snapshots: {shown}", hint="write more of the one that is meant"
+    )

@@ -96,7 +96,7 @@ class SnapshotService:
             snapshot = self.repository.load(which)
             if stack in (None, snapshot.stack):
                 return snapshot
-        return select_snapshot(self.list(stack)[0], which, self._clock())
+        return select_snapshot(self.list()[0], which, self._clock(), stack)
 
     def require_contract(self, stack: str) -> None:
         """Raise what says why no snapshot of the stack can be taken, as far as its contract tells."""
