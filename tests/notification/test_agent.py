@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from hostk8s_agent.status.records import Records
+from hostk8s_agent.workspace import Workspace, state_folder
 
 SECRETS = ("canary-path", "canary-token", "canary-word")
 
@@ -64,6 +69,48 @@ def test_a_problem_is_told_and_no_secret_is(
         [*(one.stdout + one.stderr for one in said), unpacked.stdout, site.log.read_text(encoding="utf-8")]
     )
     assert [secret for secret in SECRETS if secret in everything] == []
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_was_not_delivered_is_told_after_the_next_start(
+    site: Any, hook: Any, wait_until: Callable[..., None], end: str
+) -> None:
+    """Once, though the repeat is a day away; by the channel that failed, and not by the one that has told it."""
+    told = site.root / "told"
+    site.environment.update(
+        HOSTK8S_AGENT_NOTIFY_WEBHOOK_URL=hook.url,
+        HOSTK8S_AGENT_NOTIFY_COMMAND=json.dumps(["/bin/sh", "-c", f"cat >> '{told}'"]),
+        HOSTK8S_AGENT_NOTIFY_AFTER_SECONDS="0",
+    )
+    hook.status = 503
+    site.save("bad", "kind: Nonsense\n")
+    site.start()
+
+    def facts() -> dict[str, str]:
+        with closing(Records(state_folder(Workspace(site.root.resolve())), is_kept=False)) as records:
+            return records.load_facts()
+
+    def states() -> list[str]:
+        return [one["state"] for one in site.status()["notifications"]]
+
+    wait_until(lambda: states() == ["Failing", "Delivered"], "one is told, the other cannot be")
+    wait_until(
+        lambda: facts().get("notification.undelivered") and facts().get("notification.told"), "what waits is recorded"
+    )
+    getattr(site, end)()
+    hook.status = 200
+    hook.posts.clear()
+    site.start()
+    wait_until(lambda: states()[0] == "Delivered", "it is told")
+    assert [body["stacks"] for _, _, body in hook.posts] == [["bad"]]
+    wait_until(lambda: not facts().get("notification.undelivered"), "nothing waits any more")
+    assert site.stop() == 0
+    site.start()
+    # It has looked when it tells of something new.
+    site.save("worse", "kind: Nonsense\n")
+    wait_until(lambda: len(hook.posts) > 1, "the new one is told")
+    assert [body["stacks"] for _, _, body in hook.posts] == [["bad"], ["worse"]]
+    assert told.read_text(encoding="utf-8").count("workspace: bad is Invalid") == 1
 
 
 def test_without_an_agent_it_is_tried_from_here(site: Any, hook: Any) -> None:

@@ -48,6 +48,7 @@ class Courier:
         self._retry_seconds = tuple(retry_seconds)
         self._status = NotificationChannelStatus(channel.name, channel.target)
         self._waiting: deque[Notice] = deque(maxlen=MAX_WAITING)
+        self._under_way: Notice | None = None
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"notify-{channel.name}", daemon=True)
@@ -75,6 +76,12 @@ class Courier:
         """How it went so far."""
         with self._changed:
             return self._status
+
+    @property
+    def undelivered(self) -> tuple[Notice, ...]:
+        """What is still to be delivered, the oldest first. After a stop: what was not."""
+        with self._changed:
+            return (*((self._under_way,) if self._under_way else ()), *self._waiting)
 
     def try_now(self, notice: Notice) -> str:
         """Deliver a notice in the calling thread; return why that failed, empty when it did not."""
@@ -104,7 +111,8 @@ class Courier:
     def _take(self) -> Notice | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stopping.is_set())
-            return None if self._stopping.is_set() else self._waiting.popleft()
+            self._under_way = None if self._stopping.is_set() else self._waiting.popleft()
+            return self._under_way
 
     def _note(self, notice: Notice, failure: str) -> None:
         with self._changed:
@@ -118,6 +126,7 @@ class Courier:
 
     def _settle(self, failure: str) -> None:
         with self._changed:
+            self._under_way = None
             before = self._status
             self._status = status = replace(
                 before, delivered=before.delivered + (not failure), failed=before.failed + bool(failure)

@@ -27,13 +27,17 @@ _SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What somebody is told. `kinds` and `stacks` are sorted; `stacks` is empty for what concerns the agent."""
+    """What somebody is told. `kinds` and `stacks` are sorted; `stacks` is empty for what concerns the agent.
+
+    `conditions` are what it is about; none for a test.
+    """
 
     title: str
     text: str
     kinds: tuple[str, ...]
     stacks: tuple[str, ...]
     is_failure: bool = True
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,10 @@ class Noticer:
             for one in due:
                 one.told_at = now
             self._sent_at.append(now)
-            notices.append(self._render([one.condition for one in due]))
+            notices.append(self.render([one.condition for one in due]))
         if self._over and self._may_send():
             self._sent_at.append(now)
-            notices.append(self._render(self._over, is_over=True))
+            notices.append(self.render(self._over, is_over=True))
             self._over = []
         return tuple(notices)
 
@@ -104,6 +108,28 @@ class Noticer:
         """Return as JSON what was told and is not over, for the next start."""
         told = [[asdict(one.condition), one.told_at] for one in self._known.values() if one.told_at is not None]
         return json.dumps(told)
+
+    def has_told(self, key: str) -> bool:
+        """Whether that was told, and is not over."""
+        return key in self._known and self._known[key].told_at is not None
+
+    def render(self, conditions: Iterable[Condition], *, is_over: bool = False) -> Notice:
+        """Return the notice that tells these conditions, at least one."""
+        ordered = sorted(conditions, key=lambda one: (bool(one.stack), one.key))
+        first, number = ordered[0], len(ordered)
+        words = first.message if number == 1 else f"{number} problems"
+        title = f"HostK8s {self._workspace}: {'over: ' if is_over else ''}{words}"
+        lines = [one.message if is_over or not one.hint else f"{one.message} ({one.hint})" for one in ordered[:_SHOWN]]
+        if number > _SHOWN:
+            lines.append(f"and {number - _SHOWN} more: hostk8s-agent status")
+        return Notice(
+            title=_shorten(str(hide_secrets(title))),
+            text=str(hide_secrets("\n".join(lines))),
+            kinds=("recovery",) if is_over else tuple(sorted({one.kind for one in ordered})),
+            stacks=tuple(sorted({one.stack for one in ordered if one.stack})),
+            is_failure=not is_over,
+            conditions=tuple(ordered),
+        )
 
     def _take_in(self, look: Look, monotonic: float) -> None:
         step = 0.0 if self._looked_at is None else min(monotonic - self._looked_at, LONGEST_STEP_SECONDS)
@@ -141,22 +167,6 @@ class Noticer:
 
     def _may_send(self) -> bool:
         return len(self._sent_at) < self._terms.max_per_hour
-
-    def _render(self, conditions: Iterable[Condition], *, is_over: bool = False) -> Notice:
-        ordered = sorted(conditions, key=lambda one: (bool(one.stack), one.key))
-        first, number = ordered[0], len(ordered)
-        words = first.message if number == 1 else f"{number} problems"
-        title = f"HostK8s {self._workspace}: {'over: ' if is_over else ''}{words}"
-        lines = [one.message if is_over or not one.hint else f"{one.message} ({one.hint})" for one in ordered[:_SHOWN]]
-        if number > _SHOWN:
-            lines.append(f"and {number - _SHOWN} more: hostk8s-agent status")
-        return Notice(
-            title=_shorten(str(hide_secrets(title))),
-            text=str(hide_secrets("\n".join(lines))),
-            kinds=("recovery",) if is_over else tuple(sorted({one.kind for one in ordered})),
-            stacks=tuple(sorted({one.stack for one in ordered if one.stack})),
-            is_failure=not is_over,
-        )
 
 
 def _shorten(title: str, length: int = 120) -> str:

@@ -13,6 +13,7 @@ import structlog
 from hostk8s_agent.errors import Problem
 from hostk8s_agent.notification.conditions import CODE_UNDELIVERED, find_conditions
 from hostk8s_agent.notification.delivering import Courier
+from hostk8s_agent.notification.keeping import Kept, parse_kept, render_kept
 from hostk8s_agent.notification.noticing import Notice, Noticer, load_terms
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ LOOK_SECONDS: Final = 30.0
 # Beyond what a command may take.
 TEST_SECONDS: Final = 40.0
 FACT_TOLD: Final = "notification.told"
+FACT_UNDELIVERED: Final = "notification.undelivered"
 
 SENT: Final = "notification.delivered"
 UNDELIVERED: Final = "notification.failed"
@@ -56,6 +58,11 @@ class Notifications:
         self._noticer = Noticer(load_terms(settings), workspace, self._told)
         self._look_seconds = max(1.0, min(LOOK_SECONDS, settings.notify_after_seconds / 2))
         self._couriers = tuple(Courier(one, self._tell_outcome) for one in channels)
+        self._undelivered = facts.get(FACT_UNDELIVERED, "")
+        # By the channel's name; of a channel that is no longer set nothing is kept.
+        earlier = parse_kept(self._undelivered)
+        self._kept = {one.name: earlier.get(one.name, Kept()) for one in channels}
+        self._recording = threading.Lock()
         self._find_status: Callable[[], AgentStatus] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
@@ -108,14 +115,29 @@ class Notifications:
         if self._find_status is None:
             return
         look = find_conditions(self._find_status(), datetime.now(UTC))
-        for notice in self._noticer.notice(look, time.monotonic(), time.time()):
-            for courier in self._couriers:
+        notices = self._noticer.notice(look, time.monotonic(), time.time())
+        for courier in self._couriers:
+            kept = self._kept[courier.channel.name]
+            for notice in (*kept.take_due(look, self._noticer, notices), *notices):
                 courier.post(notice)
+        # Before what was told: what a crash leaves between the two is told once more, and not never.
+        self._record_undelivered()
         if (told := self._noticer.render_told()) != self._told:
             self._told = told
             self._record_fact(FACT_TOLD, told)
 
+    def _record_undelivered(self) -> None:
+        with self._recording:
+            still = {name: Kept(dict(one.wrong), dict(one.over)) for name, one in self._kept.items()}
+            for courier in self._couriers:
+                for notice in courier.undelivered:
+                    still[courier.channel.name].add(notice)
+            if (undelivered := render_kept(still)) != self._undelivered:
+                self._undelivered = undelivered
+                self._record_fact(FACT_UNDELIVERED, undelivered)
+
     def _tell_outcome(self, status: NotificationChannelStatus, failure: str) -> None:
+        self._record_undelivered()
         words = f"{status.channel} {status.target}: {status.title}"
         if failure:
             log.warning(UNDELIVERED, channel=status.channel, target=status.target, reason=failure)
