@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from hostk8s_agent.errors import Problem, SettingsError
-from hostk8s_agent.settings import Settings, load_settings
+from hostk8s_agent.settings import Settings, find_unknown_variables, load_settings
 from hostk8s_agent.settings.files import find_user_file, find_workspace_file, sign_file
 from hostk8s_agent.settings.notifications import REVEALS_SECRETS
 from hostk8s_agent.workspace import state_folder
@@ -50,6 +50,8 @@ class LiveSettings:
         self._last_good = state_folder(workspace) / LAST_GOOD_NAME
         self._lock = threading.Lock()
         self._problem: Problem | None = None
+        for told in find_unknown_variables():
+            log.warning("settings.unknown_variable", reason=told)
         self._seen = self._sign()
         try:
             self._current = self._load()
@@ -93,9 +95,7 @@ class LiveSettings:
         return True
 
     def _load(self) -> Settings:
-        loaded = load_settings(self._workspace, self._flags)
-        self._judge(loaded)
-        return loaded
+        return load_settings(self._workspace, self._flags, judge=self._judge)
 
     def _refuse(self, error: SettingsError) -> None:
         log.error("settings.refused", reason=error.message, hint=error.hint)

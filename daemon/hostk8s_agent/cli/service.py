@@ -13,6 +13,7 @@ from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.errors import AgentError
 from hostk8s_agent.service.choosing import choose_service
 from hostk8s_agent.settings import load_settings
+from hostk8s_agent.snapshot.policies import load_default_policy
 from hostk8s_agent.status.model import render_json
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def install_service(directory: Path | None, *, is_system: bool, is_dry_run: bool
     """Install and start the service, or show the files that an installation would write."""
     workspace = choose_workspace(directory)
     # Settings that are not valid would only be told by a service that does not start.
-    load_settings(workspace)
+    load_settings(workspace, judge=load_default_policy)
     service = choose_service(workspace, is_system=is_system)
     if is_dry_run:
         for file in service.render_files():

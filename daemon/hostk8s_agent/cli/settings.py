@@ -11,7 +11,8 @@ from hostk8s_agent.cli.columns import Cell, render_table
 from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import find_screen, say, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
-from hostk8s_agent.settings import ENVIRONMENT_PREFIX, Settings, find_origins, load_settings
+from hostk8s_agent.settings import ENVIRONMENT_PREFIX, Settings, find_origins, find_unknown_variables, load_settings
+from hostk8s_agent.snapshot.policies import load_default_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,11 @@ def show_settings(
 ) -> ExitCode:
     """Show the settings, each with its origin when that is asked for."""
     workspace = choose_workspace(directory)
-    values: dict[str, Any] = load_settings(workspace, flags).model_dump(mode="json")
+    # Judged as an agent that is started judges them.
+    settings = load_settings(workspace, flags, judge=load_default_policy)
+    for told in find_unknown_variables():
+        say(f"hostk8s-agent: {told}")
+    values: dict[str, Any] = settings.model_dump(mode="json")
     origins = find_origins(workspace, flags) if with_origin else {}
     if output == "table":
         rows = [
@@ -72,7 +77,9 @@ def render_settings_page() -> str:
         default = _render(field.get("default"))
         lines.append(f"| `{name}` | {_render_kind(field)} | `{default}` | {field['description']} |")
     lines.append("")
-    lines.append(f"Each is also a variable: `{ENVIRONMENT_PREFIX}` and its name in capitals.")
+    lines.append(
+        f"Each is also a variable: `{ENVIRONMENT_PREFIX}` and its name in capitals; a list or an object is JSON there."
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,7 @@ from hostk8s_agent.control.places import find_socket_paths
 from hostk8s_agent.doctor.findings import Finding, fail, ok, warn
 from hostk8s_agent.errors import AgentError
 from hostk8s_agent.service.choosing import choose_service
+from hostk8s_agent.settings import find_unknown_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,9 @@ def _check_settings(found: Circumstances) -> Finding:
     told = [one for one in (found.status or {}).get("problems", ()) if one["code"] == "SettingsInvalid"]
     if told:
         return fail("settings", told[0]["message"], told[0]["hint"])
+    if ignored := find_unknown_variables():
+        variables = " ".join(one.split()[0] for one in ignored)
+        return warn("settings", "; ".join(ignored), f"unset {variables}")
     return ok("settings", "valid; hostk8s-agent settings show --origin tells each")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hostk8s_agent.control.client import ControlClient
 from hostk8s_agent.errors import AgentError, Problem
 from hostk8s_agent.settings import Settings, load_settings
+from hostk8s_agent.snapshot.policies import load_default_policy
 from hostk8s_agent.volume.endpoint import EndpointSources
 from hostk8s_agent.workspace import DEFAULT_CLUSTER_NAME, read_environment_file
 
@@ -49,7 +50,7 @@ def find_circumstances(workspace: Workspace) -> Circumstances:
     """Look at what there is. Raises nothing."""
     settings_problem = agent_problem = status = None
     try:
-        settings = load_settings(workspace)
+        settings = load_settings(workspace, judge=load_default_policy)
     except AgentError as error:
         settings, settings_problem = Settings.model_construct(), error.problem
     try:

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from hostk8s_agent.errors import SettingsError
+from hostk8s_agent.settings.yaml_reading import NoSettingsError, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hostk8s_agent.workspace import Workspace
 
@@ -30,16 +29,15 @@ MAX_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """What one file says: nothing when it does not exist. `lines` count from 1, where they are known."""
+    """What one file says: nothing when it does not exist. `places` are lines and columns, from 1, of the values."""
 
     path: Path
     values: Mapping[str, Any] = field(default_factory=dict)
-    lines: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def place_of(self, name: str) -> str:
-        """Where a setting stands, for people."""
-        line = self.lines.get(name)
-        return str(self.path) if line is None else f"{self.path}:{line}"
+        """Where a setting stands, for people: `file:line:column`."""
+        return ":".join(map(str, (self.path, *self.places.get(name, ()))))
 
 
 def find_user_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -60,28 +58,11 @@ def read_user_file(path: Path) -> SettingsFile:
     if text is None:
         return SettingsFile(path)
     try:
-        root = yaml.compose(text, Loader=yaml.CSafeLoader)
-        if root is None:
-            return SettingsFile(path)
-        if not isinstance(root, yaml.MappingNode):
-            raise SettingsError(f"{path}: not names and values", hint=f"mend {path}: one `name: value` a line")
-        lines: dict[str, int] = {}
-        for key, _value in root.value:
-            line = key.start_mark.line + 1
-            if str(key.value) in lines:
-                raise SettingsError(
-                    f"{path}:{line}: {key.value} stands there twice, first in line {lines[key.value]}",
-                    hint=f"mend {path}: remove one of the two",
-                )
-            lines[str(key.value)] = line
-        values = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise SettingsError(
-            f"{place}: {getattr(error, 'problem', None) or 'no YAML'}", hint=f"mend {path}: it must be YAML"
-        ) from error
-    return SettingsFile(path, {str(name): value for name, value in values.items()}, lines)
+        values, places = read_yaml(text)
+    except NoSettingsError as error:
+        place = ":".join(filter(None, (str(path), error.place)))
+        raise SettingsError(f"{place}: {error.message}", hint=f"mend {path}: YAML, one `name: value` a line") from error
+    return SettingsFile(path, values, places)
 
 
 def read_workspace_file(path: Path) -> SettingsFile:
@@ -90,9 +71,24 @@ def read_workspace_file(path: Path) -> SettingsFile:
     if text is None:
         return SettingsFile(path)
     try:
-        return SettingsFile(path, tomllib.loads(text))
+        # An editor's byte order mark is no TOML; YAML has a place for it.
+        values = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}", hint=f"mend {path.name}: it must be TOML in UTF-8") from error
+    return SettingsFile(path, values, _find_places(text, values))
+
+
+def _find_places(text: str, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Find where settings stand in TOML, which tells nobody: a name begins its line, before the first table."""
+    places: dict[str, tuple[int, int]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.lstrip().startswith("["):
+            break
+        name, equals, value = line.partition("=")
+        name = name.strip().strip("\"'\ufeff")
+        if equals and name in names:
+            places.setdefault(name, (number, len(line) - len(value.lstrip()) + 1))
+    return places
 
 
 def sign_file(path: Path) -> tuple[int, ...] | None:
