@@ -164,6 +164,7 @@ class AgentSnapshots(SnapshotAnswers):
         self.secure = Securing(self.service, connections.volume, find)
         book.listeners.append(lambda _stack: self.caretaker.look_now())
         self._board = board
+        self._connections = connections
         self._stopping = threading.Event()
         self._recovery = threading.Thread(target=self._recover, name="snapshot-recovery", daemon=True)
         self._lock = threading.Lock()
@@ -213,6 +214,7 @@ class AgentSnapshots(SnapshotAnswers):
         """What is true of the snapshots, as of some seconds ago at most."""
         snapshots, size_bytes = self._look()
         now, due = datetime.now(UTC), self.caretaker.list_due()
+        engine = self._connections.docker_status().engine_id
         of_stack: dict[str, list[SnapshotManifest]] = {}
         for one in snapshots:
             of_stack.setdefault(one.stack, []).append(one)
@@ -225,6 +227,7 @@ class AgentSnapshots(SnapshotAnswers):
                 of_stack.get(stack.name, ()),
                 due.get(stack.name),
                 now,
+                engine=engine,
             )
         ]
         drills = self.caretaker.list_drills()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from hostk8s_agent.cli.columns import render_age
 from hostk8s_agent.cli.output import Screen
-from hostk8s_agent.cli.status_page import render_age, render_status_page
+from hostk8s_agent.cli.status_page import render_status_page
 from hostk8s_agent.errors import Problem
 from hostk8s_agent.status.model import DirectoryProtection, SnapshotsStatus, render_agent_status
 

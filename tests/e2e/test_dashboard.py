@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,9 +76,9 @@ class Visitor:
             self.complaints.append(text)
 
 
-@pytest.fixture
-def visitor(site: Any, chromium: Browser) -> Iterator[Visitor]:
-    """A visitor of the site's agent, which runs. A browser that complains, or asks anybody else, fails the test."""
+@contextmanager
+def visit(site: Any, chromium: Browser) -> Iterator[Visitor]:
+    """Start the site's agent, and open its page. A browser that complains, or asks anybody else, fails the test."""
     # A port that no other agent on this machine asks for: it must be free again for the restart.
     port = 10_000 + secrets.randbelow(20_000)
     site.environment["HOSTK8S_AGENT_DASHBOARD_PORT"] = str(port)
@@ -88,6 +90,13 @@ def visitor(site: Any, chromium: Browser) -> Iterator[Visitor]:
     assert visitor.complaints == []
     assert visitor.asked == {f"127.0.0.1:{port}"}
     context.close()
+
+
+@pytest.fixture
+def visitor(site: Any, chromium: Browser) -> Iterator[Visitor]:
+    """A visitor of the site's agent, which runs."""
+    with visit(site, chromium) as visitor:
+        yield visitor
 
 
 def shows(locator: Any, words: str) -> None:
@@ -223,3 +232,34 @@ def test_snapshots_are_taken_verified_and_restored_by_button(site: Any, visitor:
     shows(page.locator("#note"), "What was there before is the snapshot")
     assert kept.read_text(encoding="utf-8") == "precious"
     shows(page.locator("#snapshots"), "2 snapshots")
+
+
+@pytest.mark.engine
+@pytest.mark.cluster
+def test_where_docker_alone_leads_to_the_volume_a_size_is_the_newest_snapshots(
+    real_site: Any, docker_engine: Any, chromium: Browser
+) -> None:
+    """As on every Mac: the page, the table and the document say of when it is, and none that it is measured."""
+    site, stack = real_site, f"{real_site.prefix}-sizes"
+    site.environment["HOSTK8S_AGENT_VOLUME_ACCESS"] = "helper-container"
+    site.environment["HOSTK8S_AGENT_SNAPSHOT_SCHEDULE"] = "off"
+    with visit(site, chromium) as visitor:
+        site.save(stack)
+        row = visitor.row(stack)
+        shows(row.locator("summary"), "Ready")
+        row.locator("summary").click()
+        shows(row, "? of 1 GiB")
+        folder = docker_engine.mountpoint(site.environment["HOSTK8S_AGENT_VOLUME_NAME"]) / site.prefix / stack / "one"
+        (folder / "half").write_bytes(bytes(4096))
+        taken = json.loads(site.run("snapshot", "create", stack, "-o", "json").stdout)
+        (folder / "more").write_bytes(bytes(8192))
+
+        shows(row, "4 KiB of 1 GiB at the snapshot ")
+        (known,) = site.status()["snapshots"]["directories"]
+        asked = (known["sizeBytes"], known["sizeFrom"], known["sizeAt"], known["sizeSnapshot"], known["bytesAtRisk"])
+        assert asked == (4096, "snapshot", taken["takenAt"], taken["id"], None)
+        (directory,) = site.stack(stack)["directories"]
+        assert directory["usedBytes"] is None
+        said = site.run("status", stack).stdout
+        assert "one: 4.0 KiB of 1.0 GiB declared at the snapshot " in said
+        assert "what it holds now is not known" in said

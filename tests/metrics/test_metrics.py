@@ -60,8 +60,19 @@ SNAPSHOTS = SnapshotsStatus(
             last_good_at="2025-01-31T06:00:00.000Z",
             last_verified_at="2025-01-31T06:00:04.000Z",
             next_due_at="2025-01-31T12:00:00.000Z",
+            size_bytes=4096,
+            size_from="measurement",
+            size_at="2025-01-31T08:00:00.000Z",
         ),
-        DirectoryProtection("sample", "logs", is_protected=False, snapshots=0),
+        DirectoryProtection(
+            "sample",
+            "logs",
+            is_protected=False,
+            snapshots=0,
+            size_bytes=2048,
+            size_from="snapshot",
+            size_at="2025-01-31T06:00:00.000Z",
+        ),
     ),
 )
 DRIFT = Drift("owner", "1:1", "0:0")
@@ -156,6 +167,10 @@ def test_what_is_true_is_read_off_the_status() -> None:
     }
     assert {name: found[name] for name in expected} == expected
     assert "hostk8s_directory_used_bytes directory=logs stack=sample" not in found
+    # What a snapshot knows is never shown as what is there now.
+    assert found["hostk8s_directory_snapshot_bytes directory=logs stack=sample"] == 2048
+    assert found["hostk8s_directory_snapshot_timestamp_seconds directory=logs stack=sample"] == 1738303200
+    assert "hostk8s_directory_snapshot_bytes directory=data stack=sample" not in found
     absent = replace(STATUS, docker=DockerStatus("Absent", "", "", "host-directory"))
     assert "hostk8s_connection_up to=docker" not in read(build_metrics(absent))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.cli.output import escape_controls
@@ -120,6 +121,18 @@ def render_bytes(number: int) -> str:
     while size >= _UNIT and unit < len(_UNITS) - 1:
         size, unit = size / _UNIT, unit + 1
     return f"{number} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def render_age(at: str, now: float) -> str:
+    """Given a time (RFC 3339) and Unix time, return how long ago it was, in its largest unit: `5m`, `3h`, `12d`."""
+    try:
+        seconds = max(0, int(now - datetime.fromisoformat(at).timestamp()))
+    except ValueError:
+        return at
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def _render_row(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from hostk8s_agent.cli.columns import Cell, cut, drop_columns, render_table, wrap
+from hostk8s_agent.cli.columns import Cell, cut, drop_columns, render_age, render_table, wrap
 from hostk8s_agent.cli.output import escape_controls
-from hostk8s_agent.cli.status_snapshots import render_protection
+from hostk8s_agent.cli.status_snapshots import render_protection, render_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -85,6 +84,7 @@ def render_stack_page(document: Document, screen: Screen) -> list[str]:
     lines += render_protection(document, stack["name"], screen)
     if document["docker"]["access"] == "helper-container":
         lines += ["", *wrap(NOT_MEASURED, "", screen)]
+    lines += render_sizes(document, stack, screen, time.time())
     lines += _render_drift(stack.get("drift", ()), screen)
     lines += _render_problems([*stack["problems"], *document["problems"]], screen)
     return lines
@@ -186,18 +186,6 @@ def _render_stack(stack: Document, screen: Screen, protected: str, show: Callabl
         Cell(show(protected), "yellow" if protected == "no" else None),
         Cell(stack["message"]),
     ]
-
-
-def render_age(at: str, now: float) -> str:
-    """Given a time (RFC 3339) and Unix time, return how long ago it was, in its largest unit: `5m`, `3h`, `12d`."""
-    try:
-        seconds = max(0, int(now - datetime.fromisoformat(at).timestamp()))
-    except ValueError:
-        return at
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def _render_problems(problems: Iterable[Mapping[str, Any]], screen: Screen) -> Iterator[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hostk8s_agent.cli.columns import Cell, render_bytes, render_table
+from hostk8s_agent.cli.columns import Cell, render_age, render_bytes, render_table, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from hostk8s_agent.cli.output import Screen
 
@@ -33,3 +33,13 @@ def render_protection(document: Mapping[str, Any], stack: str, screen: Screen) -
         return []
     delays = sorted({one["delay"] for one in found if one["delay"]})
     return ["", *render_table(_HEADERS, rows, screen), *(f"  due and not taken: {words}" for words in delays)]
+
+
+def render_sizes(document: Mapping[str, Any], stack: Mapping[str, Any], screen: Screen, now: float) -> Iterator[str]:
+    """Give a line for each of the stack's directories whose size is known by a snapshot alone; `now` is Unix time."""
+    declared = {one["name"]: one.get("declaredBytes") for one in stack["directories"]}
+    for one in document.get("snapshots", {}).get("directories", ()):
+        if one["stack"] == stack["name"] and one.get("sizeFrom") == "snapshot":
+            of = f" of {render_bytes(size)} declared" if (size := declared.get(one["directory"])) else ""
+            known = f"{render_bytes(one['sizeBytes'])}{of} at the snapshot {render_age(one['sizeAt'], now)} ago"
+            yield from wrap(f"{one['directory']}: {known}; what it holds now is not known", "  ", screen)

@@ -102,9 +102,24 @@ def _collect_directories(status: AgentStatus) -> Iterator[Metric]:
     )
     yield _family(
         "hostk8s_directory_used_bytes",
-        "What the files of the directory hold, where that can be told.",
+        "What the files of the directory hold, where that can be measured.",
         ["stack", "directory"],
         {names: one.used_bytes for names, one in directories.items() if one.used_bytes is not None},
+    )
+    by_snapshot = {
+        (one.stack, one.directory): one for one in status.snapshots.directories if one.size_from == "snapshot"
+    }
+    yield _family(
+        "hostk8s_directory_snapshot_bytes",
+        "What the files of the directory held when its newest snapshot was taken, where nothing can measure it now.",
+        ["stack", "directory"],
+        {names: one.size_bytes or 0 for names, one in by_snapshot.items()},
+    )
+    yield _family(
+        "hostk8s_directory_snapshot_timestamp_seconds",
+        "When that snapshot was taken.",
+        ["stack", "directory"],
+        {names: datetime.fromisoformat(one.size_at).timestamp() for names, one in by_snapshot.items()},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from hostk8s_agent.snapshot.documents import render_moment
 from hostk8s_agent.snapshot.model import SnapshotState
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hostk8s_agent.snapshot.model import SnapshotManifest
-    from hostk8s_agent.status.model import DirectoryStatus
+    from hostk8s_agent.status.model import DirectoryStatus, SizeSource
 
 GRACE_FACTOR = 2
 """A directory is protected while its last verified snapshot is younger than so many times its schedule."""
@@ -30,14 +30,27 @@ class Due:
     delay: str = ""
 
 
+class _Size(TypedDict, total=False):
+    """Those fields of `DirectoryProtection`."""
+
+    size_bytes: int
+    size_from: SizeSource
+    size_at: str
+    size_snapshot: str
+
+
 def describe_protection(
     stack: str,
     directories: Iterable[DirectoryStatus],
     snapshots: Sequence[SnapshotManifest],
     due: Due | None,
     now: datetime,
+    *,
+    engine: str = "",
 ) -> list[DirectoryProtection]:
     """Return what is true of each of the stack's directories; `snapshots` are the stack's, `due` None without schedule.
+
+    `engine` is the Docker engine's ID, empty where none is known: a colleague's snapshot says nothing of the size here.
 
     Protected is what a good snapshot holds that was read back, and is younger than twice the schedule: a snapshot that
     nobody has read back, or that the schedule has left behind, protects nothing.
@@ -67,6 +80,7 @@ def describe_protection(
                 next_due_at=render_moment(due.next_at) if due else "",
                 delay=due.delay if due else "",
                 bytes_at_risk=_find_risk(directory, last_good_at),
+                **_find_size(directory, holding, engine),
             )
         )
     return found
@@ -80,6 +94,24 @@ def index_last_good(snapshots: Iterable[SnapshotManifest]) -> dict[tuple[str, st
             for part in one.directories:
                 found[one.stack, part.name] = max(one.taken_at, found.get((one.stack, part.name), one.taken_at))
     return found
+
+
+def _find_size(directory: DirectoryStatus, holding: Sequence[SnapshotManifest], engine: str) -> _Size:
+    if directory.used_bytes is not None:
+        return _Size(size_bytes=directory.used_bytes, size_from="measurement", size_at=directory.used_at)
+    held = [
+        (one.taken_at, one.id, part.byte_count)
+        for one in holding
+        for part in one.directories
+        # What was taken before something dangerous is as true of its moment as any other.
+        if part.path == directory.path
+        and one.state is not SnapshotState.DAMAGED
+        and (not engine or one.docker_engine in ("", engine))
+    ]
+    if not held:
+        return _Size()
+    taken_at, snapshot, byte_count = max(held)
+    return _Size(size_bytes=byte_count, size_from="snapshot", size_at=render_moment(taken_at), size_snapshot=snapshot)
 
 
 def _find_risk(directory: DirectoryStatus, last_good_at: str) -> int | None:

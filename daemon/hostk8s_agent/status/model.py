@@ -19,6 +19,7 @@ StackState = Literal["Ready", "Pending", "Blocked", "Invalid", "Removing"]
 AgentPhase = Literal["Starting", "Running", "Stopping", "NotRunning"]
 PartState = Literal["Ready", "Pending", "Blocked", "Removing"]
 """`Removing` is a volume that no contract asks for any more."""
+SizeSource = Literal["", "measurement", "snapshot"]
 STACK_STATES: tuple[StackState, ...] = ("Blocked", "Invalid", "Pending", "Removing", "Ready")
 """Worst first: the order in which stacks are shown."""
 
@@ -169,6 +170,8 @@ class DirectoryProtection:
     `is_protected`: its newest good snapshot was read back whole and is younger than twice its schedule. `delay` says
     why a snapshot is due and not taken, else empty. `bytes_at_risk` is the size of the files that no good snapshot has
     as they are, as of when the directory was last measured (`used_at` of its status); None where that is not known.
+    `size_bytes` is what its files held at `size_at`, by the measurement of its status or, where there is none, by
+    `size_snapshot`, the newest snapshot that can be read; `size_from` says by which, empty for neither.
     """
 
     stack: str
@@ -180,6 +183,10 @@ class DirectoryProtection:
     next_due_at: str = ""
     delay: str = ""
     bytes_at_risk: int | None = None
+    size_bytes: int | None = None
+    size_from: SizeSource = ""
+    size_at: str = ""
+    size_snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

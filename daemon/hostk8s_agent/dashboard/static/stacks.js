@@ -6,9 +6,9 @@ import { arrange, byId, h, refill, setText } from "./dom.js";
 import { render as renderProblem } from "./problems.js";
 import { snapshotPanel } from "./snapshots.js";
 import { store, takeChanges } from "./store.js";
+import { usage } from "./usage.js";
 import { STATES, ago, badge, bytes, count, rank } from "./words.js";
 
-const NEARLY_FULL = 0.9;
 const DRIFT_SHOWN = 5;
 // As many lines as the highest screen has.
 const FIRST_ROWS = 60;
@@ -175,7 +175,7 @@ function directoryTable(stack) {
     h(
       "tbody",
       {},
-      stack.directories.map((directory) => directoryRow(directory, volumes.get(directory.name))),
+      stack.directories.map((directory) => directoryRow(stack, directory, volumes.get(directory.name))),
     ),
   );
 }
@@ -199,7 +199,7 @@ function driftList(stack) {
   );
 }
 
-function directoryRow(directory, volume) {
+function directoryRow(stack, directory, volume) {
   const cell = (label, ...children) => h("td", { "data-label": label }, ...children);
   return h(
     "tr",
@@ -214,7 +214,7 @@ function directoryRow(directory, volume) {
       directory.message ? h("span", { class: "note-line" }, directory.message) : null,
     ),
     cell("Owner, mode", `${directory.owner}, ${directory.permissions}`),
-    cell("Used of declared", usage(directory)),
+    cell("Used of declared", usage(stack.name, directory)),
     cell("Volume", ...volumeCell(volume)),
     cell("Claim", volume?.claim ? h("span", {}, volume.claim) : h("span", { class: "quiet" }, "none")),
   );
@@ -230,23 +230,6 @@ function volumeCell(volume) {
     h("code", { class: "path" }, volume.name),
     volume.message ? h("span", { class: "note-line" }, volume.message) : null,
   ];
-}
-
-function usage(directory) {
-  const declared = directory.declaredBytes ? bytes(directory.declaredBytes) : "?";
-  if (typeof directory.usedBytes !== "number") {
-    return h("span", { class: "quiet", title: "Not measured: nobody has looked yet, or only a helper container leads into the volume, and each look would run a container." }, `? of ${declared}`);
-  }
-  const share = directory.declaredBytes ? directory.usedBytes / directory.declaredBytes : 0;
-  const fill = h("span", {});
-  fill.style.inlineSize = `${Math.min(100, share * 100)}%`;
-  const warning = share > 1 ? "more than declared" : share > NEARLY_FULL ? "nearly full" : null;
-  return h(
-    "span",
-    { class: share > NEARLY_FULL ? "usage high" : "usage", title: `measured ${new Date(directory.usedAt).toLocaleString()}` },
-    h("span", { class: "gauge", "aria-hidden": "true" }, fill),
-    h("span", {}, `${bytes(directory.usedBytes)} of ${declared}`, warning ? h("strong", {}, warning) : ""),
-  );
 }
 
 function showStateButtons(stacks) {
