@@ -3,105 +3,28 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Route, expect
+from tests.e2e.browsing import PATIENCE_MILLISECONDS, Visitor, choose_port, chromium, shows, visit
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-]
+# A fixture that these tests ask for by name.
+__all__ = ["chromium"]
+
 pytestmark = pytest.mark.tools
-PATIENCE_MILLISECONDS = 30_000
 MARKUP = "<img src=x onerror=window.pwned=1><script>window.pwned=1</script>"
-
-
-@pytest.fixture(scope="module")
-def chromium(testbed: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all tests of the page; each has a profile of its own in it."""
-    # The system's own: playwright's browsers are never downloaded.
-    program = testbed.run("tool", "chromium")
-    home = str(tmp_path_factory.mktemp("browser"))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=FLAGS, timeout=60_000, env={"HOME": home, "PATH": "/usr/bin:/bin"}
-        )
-        yield browser
-        browser.close()
-
-
-class Visitor:
-    """A person with the page open: what the browser complains of, and whom it asks, is written down."""
-
-    def __init__(self, context: BrowserContext, site: Any) -> None:
-        self.complaints: list[str] = []
-        self.asked: set[str] = set()
-        self._site = site
-        self.page: Page = context.new_page()
-        self.page.set_default_timeout(PATIENCE_MILLISECONDS)
-        self.page.on("console", lambda message: self._note(message.type, message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.asked.add(urlsplit(request.url).netloc))
-
-    def open(self) -> None:
-        """Open the page as the command does it, and mark it: a reload would lose the mark."""
-        printed = self._site.run("dashboard", "--no-browser")
-        assert printed.returncode == 0, printed.stderr
-        self.page.goto(printed.stdout.splitlines()[-1])
-        expect(self.page.locator("#verdict")).not_to_have_text("Asking the agent …", timeout=PATIENCE_MILLISECONDS)
-        self.page.evaluate("window.mark = 'the same page'")
-
-    def row(self, stack: str) -> Any:
-        """The stack's line."""
-        return self.page.locator(f'details[data-stack="{stack}"]')
-
-    def is_same_page(self) -> bool:
-        """Whether nothing has been loaded anew."""
-        return bool(self.page.evaluate("window.mark") == "the same page")
-
-    def _note(self, kind: str, text: str) -> None:
-        # Nobody answers while the agent is away, which the browser says for each question.
-        if kind in {"error", "warning"} and "ERR_CONNECTION_REFUSED" not in text and "ERR_INCOMPLETE" not in text:
-            self.complaints.append(text)
-
-
-@contextmanager
-def visit(site: Any, chromium: Browser) -> Iterator[Visitor]:
-    """Start the site's agent, and open its page. A browser that complains, or asks anybody else, fails the test."""
-    # A port that no other agent on this machine asks for: it must be free again for the restart.
-    port = 10_000 + secrets.randbelow(20_000)
-    site.environment["HOSTK8S_AGENT_DASHBOARD_PORT"] = str(port)
-    site.start()
-    context = chromium.new_context(viewport={"width": 1200, "height": 900})
-    visitor = Visitor(context, site)
-    visitor.open()
-    yield visitor
-    assert visitor.complaints == []
-    assert visitor.asked == {f"127.0.0.1:{port}"}
-    context.close()
 
 
 @pytest.fixture
 def visitor(site: Any, chromium: Browser) -> Iterator[Visitor]:
     """A visitor of the site's agent, which runs."""
+    choose_port(site)
+    site.start()
     with visit(site, chromium) as visitor:
         yield visitor
-
-
-def shows(locator: Any, words: str) -> None:
-    """Wait until it has the words."""
-    expect(locator).to_contain_text(words, timeout=PATIENCE_MILLISECONDS)
 
 
 def test_a_saved_contract_appears_by_itself_and_a_button_reconciles_it(
@@ -243,6 +166,8 @@ def test_where_docker_alone_leads_to_the_volume_a_size_is_the_newest_snapshots(
     site, stack = real_site, f"{real_site.prefix}-sizes"
     site.environment["HOSTK8S_AGENT_VOLUME_ACCESS"] = "helper-container"
     site.environment["HOSTK8S_AGENT_SNAPSHOT_SCHEDULE"] = "off"
+    choose_port(site)
+    site.start()
     with visit(site, chromium) as visitor:
         site.save(stack)
         row = visitor.row(stack)

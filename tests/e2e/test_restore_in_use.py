@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, expect
+from tests.e2e.browsing import choose_port, chromium, shows, visit
 
 from hostk8s_agent.cluster.connection import ClusterConnection
 from hostk8s_agent.cluster.kubeconfig import KubeconfigSource
@@ -19,6 +21,9 @@ from hostk8s_agent.snapshot.errors import TargetInUseError
 from hostk8s_agent.snapshot.scaling import ANNOTATION, ScaledDown, Scaler, find_workloads
 from hostk8s_agent.snapshot.users import find_users
 from hostk8s_agent.workspace import Workspace, state_folder
+
+# A fixture that these tests ask for by name.
+__all__ = ["chromium"]
 
 pytestmark = [pytest.mark.engine, pytest.mark.node]
 
@@ -70,6 +75,7 @@ def ground(tmp_path: Path, wait_until: Callable[..., None], node: Any, site_on: 
     site, cluster, engine = site_on(tmp_path, wait_until, node)
     stack = f"{site.prefix}-web"
     site.environment["HOSTK8S_AGENT_SNAPSHOT_SCHEDULE"] = "off"
+    choose_port(site)
     site.start()
     site.save(stack, owner="0:0", permissions="0755")
     site.wait_for(stack, "Ready")
@@ -153,6 +159,37 @@ def test_pods_that_run_see_what_was_restored_and_nothing_that_they_wrote_is_lost
     assert ground.seen_by_pods() == {"precious"}
     assert {one["metadata"]["uid"] for one in ground.pods()} == before
     ground.wait_until(lambda: list(ground.folder.glob("log-*")), "they write into the tree that is live")
+
+
+@pytest.mark.tools
+def test_the_page_offers_both_ways_with_what_each_does_and_its_command(ground: Ground, chromium: Browser) -> None:
+    """Scaled down unless a person chooses otherwise; nothing is done before the stack's name was typed."""
+    site, stack = ground.site, ground.stack
+    before = {one["metadata"]["uid"] for one in ground.pods()}
+    with visit(site, chromium) as visitor:
+        row = visitor.row(stack)
+        row.locator("summary").click()
+        for option, label, stop in (
+            ("--in-use", "Have their containers started anew", "started anew by their node"),
+            ("--scale-down", "Scale them to zero meanwhile, and back", f"is scaled from {REPLICAS} to 0, and back"),
+        ):
+            (ground.folder / "word").write_text("wrecked", encoding="utf-8")
+            row.get_by_role("button", name="Restore …", exact=True).last.click()
+            dialog = visitor.page.get_by_role("dialog")
+            shows(dialog, f"✗ In use by {ground.site.prefix}/web-")
+            shows(dialog, stop)
+            expect(dialog.get_by_role("radio", name="Scale them to zero")).to_be_checked()
+            dialog.get_by_role("radio", name=label).check()
+            expect(dialog.locator("code", has_text=f" {option}")).to_have_count(1)
+            assert {one["metadata"]["uid"] for one in ground.pods()} == before
+            dialog.get_by_role("textbox").fill(stack)
+            dialog.get_by_role("button", name="Restore", exact=True).click()
+            shows(visitor.page.locator("#note"), "What was there before is the snapshot")
+            ground.wait_until_all_run()
+            assert ground.seen_by_pods() == {"precious"}
+            is_same = {one["metadata"]["uid"] for one in ground.pods()} == before
+            assert is_same == (option == "--in-use")
+    assert ground.deployment()["spec"]["replicas"] == REPLICAS
 
 
 def test_a_crash_while_it_is_scaled_down_is_put_right_and_never_over_somebody_else(

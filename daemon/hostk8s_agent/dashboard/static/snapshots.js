@@ -1,8 +1,9 @@
 // The snapshots: a timeline of all stacks, and those of one, with what can be done with them.
 
-import { action, commandLine, confirmByTyping, shellQuote } from "./actions.js";
+import { action, shellQuote } from "./actions.js";
 import { ask } from "./api.js";
 import { byId, h, refill } from "./dom.js";
+import { restore, restoreCommand } from "./restoring.js";
 import { openStack } from "./stacks.js";
 import { store } from "./store.js";
 import { ago, bytes, count, distance } from "./words.js";
@@ -180,13 +181,11 @@ function entry(one) {
       { class: "actions" },
       action("Verify", `hostk8s-agent snapshot verify ${one.id}`, () => verify(one), { key: `verify ${one.id}` }),
       isFit
-        ? action("Restore …", restoreCommand(one), () => restore(one), { key: `restore ${one.id}` })
+        ? action("Restore …", restoreCommand(one), () => restore(one, refresh), { key: `restore ${one.id}` })
         : null,
     ),
   );
 }
-
-const restoreCommand = (one) => `hostk8s-agent snapshot restore ${shellQuote(`${one.stack}@${one.id}`)}`;
 
 async function take(stack) {
   const { snapshot } = await ask("/v1/snapshots/create", { stack });
@@ -199,44 +198,6 @@ async function verify(one) {
   await refresh();
   if (!isWhole) throw new Error(`The snapshot ${one.id} is not what was written.`);
   return `The snapshot ${one.id} was read back: every byte is as it was written`;
-}
-
-async function restore(one) {
-  const wanted = { stack: one.stack, which: one.id };
-  // Without users the same as without the word.
-  const { plan } = await ask("/v1/snapshots/plan", { ...wanted, inUse: true });
-  const isInUse = plan.users.length > 0;
-  const isMeant = await confirmByTyping(`Restore ${plan.target}`, restorePlan(one, plan), plan.target, "Restore");
-  if (!isMeant) return "";
-  const { safety, notes } = await ask("/v1/snapshots/restore", { ...wanted, inUse: isInUse });
-  await refresh();
-  const before = safety ? ` What was there before is the snapshot ${safety.id}.` : "";
-  return [`${plan.target} is as it was ${distance(one.takenAt)}.${before}`, ...notes].join(" ");
-}
-
-function restorePlan(one, plan) {
-  return h(
-    "div",
-    { class: "plan" },
-    h("p", {}, "These directories are replaced, all or none, by what they held ", ago(one.takenAt), ":"),
-    h(
-      "ul",
-      {},
-      plan.directories.map((each) =>
-        h("li", {}, h("code", {}, each.path), ` by ${count(each.files, "file")}, ${bytes(each.bytes)}`),
-      ),
-    ),
-    plan.leftAlone.length ? h("p", {}, `Not in the snapshot, and left alone: ${plan.leftAlone.join(", ")}`) : null,
-    plan.users.length
-      ? h(
-          "p",
-          { class: "bad" },
-          `✗ In use: ${plan.stops.join("; ")}.`,
-        )
-      : null,
-    h("p", {}, "A snapshot of what is there now is taken first. To take it back afterwards:"),
-    commandLine(`hostk8s-agent snapshot restore ${shellQuote(plan.target)} --undo`, "copy undo"),
-  );
 }
 
 function groupByStack(values) {
