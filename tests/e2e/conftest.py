@@ -300,3 +300,18 @@ def site_on() -> Callable[..., tuple[Site, Cluster, Engine]]:
         return site, Cluster(node.kubeconfig), Engine(node.docker_host)
 
     return make
+
+
+@pytest.fixture
+def node_site(
+    tmp_path: Path, wait_until: Callable[..., None], node: Any, site_on: Callable[..., Any]
+) -> Iterator[tuple[Any, Any, Any]]:
+    """A workspace on the whole node and its volume, with the cluster and the engine as a person sees them."""
+    site, cluster, docker_engine = site_on(tmp_path, wait_until, node)
+    yield site, cluster, docker_engine
+    try:
+        assert site.stop() == 0, site.log.read_text(encoding="utf-8")
+    finally:
+        cluster.kubectl("delete", "namespace", site.prefix, "--ignore-not-found", "--wait=false")
+        cluster.kubectl("-n", site.prefix, "delete", "pod,pvc", "--all", "--wait=true", "--grace-period=1", check=False)
+        cluster.remove(site.prefix)

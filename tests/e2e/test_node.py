@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,6 @@ from hostk8s_agent.volume.holders import HolderLedger, describe_me
 pytestmark = [pytest.mark.engine, pytest.mark.node]
 
 POD_IMAGE = "hostk8s.local/busybox:1"
-
-
-@pytest.fixture
-def node_site(
-    tmp_path: Path, wait_until: Callable[..., None], node: Any, site_on: Callable[..., Any]
-) -> Iterator[tuple[Any, Any, Any]]:
-    """A workspace on the whole node and its volume, with the cluster and the engine as a person sees them."""
-    site, cluster, docker_engine = site_on(tmp_path, wait_until, node)
-    yield site, cluster, docker_engine
-    try:
-        assert site.stop() == 0, site.log.read_text(encoding="utf-8")
-    finally:
-        cluster.kubectl("delete", "namespace", site.prefix, "--ignore-not-found", "--wait=false")
-        cluster.kubectl("-n", site.prefix, "delete", "pod,pvc", "--all", "--wait=true", "--grace-period=1", check=False)
-        cluster.remove(site.prefix)
 
 
 def test_what_a_pod_writes_is_in_the_volume(node_site: tuple[Any, Any, Any], node: Any) -> None:
