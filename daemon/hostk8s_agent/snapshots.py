@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hostk8s_agent.contract.model import Quiesce
-from hostk8s_agent.control.errors import UnknownStackError
+from hostk8s_agent.control.errors import RequestInvalidError, UnknownStackError
 from hostk8s_agent.control.snapshot_answers import SnapshotAnswers
 from hostk8s_agent.errors import AgentError, ContractError
 from hostk8s_agent.snapshot.caretaking import CareSources, Caretaker, KeptFacts
@@ -28,6 +28,7 @@ from hostk8s_agent.snapshot.service import SnapshotService
 from hostk8s_agent.snapshot.stopping import ClusterStopper
 from hostk8s_agent.snapshot.users import find_users
 from hostk8s_agent.status.model import SnapshotsStatus
+from hostk8s_agent.watch.scan import scan_contract_files
 from hostk8s_agent.workspace import data_folder, state_folder
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def build_service(
             return loaded.contract, loaded.text
         if loaded.problems:
             raise ContractError(loaded.problems)
-        raise UnknownStackError(stack)
+        raise UnknownStackError(stack, scan_contract_files(workspace.stacks_root).files)
 
     def identify_volume() -> VolumeIdentity:
         docker = connections.docker_status()
@@ -196,7 +197,8 @@ class AgentSnapshots(SnapshotAnswers):
         try:
             answer = super().answer(verb, fields, on_progress)
         except AgentError as error:
-            if verb in ("create", "restore"):
+            # A slip in a request is told to whoever made it: nothing has happened to the workspace.
+            if verb in ("create", "restore") and not isinstance(error, (UnknownStackError, RequestInvalidError)):
                 self._board.record_event(f"snapshot.{verb}_failed", error.message, stack, is_warning=True)
             raise
         if verb == "restore":

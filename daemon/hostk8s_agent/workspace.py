@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CONTRACT_FILE_NAME = "hostk8s.storage.yaml"
 STACKS_FOLDER = Path("software/stacks")
 DEFAULT_CLUSTER_NAME = "hostk8s"
+# A path that is longer is a slip, and nobody needs to read all of it.
+MAX_SHOWN_CHARACTERS = 200
 DEFAULT_KUBECONFIG = Path("data/kubeconfig/config")
 
 # HostK8s' .env is read by make and by python-dotenv: NAME=value, an optional export, optional quotes, comments.
@@ -82,12 +84,22 @@ def find_workspace(start: Path) -> Workspace:
 
 def open_workspace(directory: Path) -> Workspace:
     """Return the workspace at `directory`, which must exist; its `software/stacks` may come later."""
-    resolved = directory.resolve()
-    if not resolved.is_dir():
-        raise WorkspaceError(
-            f"the workspace {directory} is not a folder", hint="name an existing HostK8s checkout with --workspace DIR"
-        )
-    return Workspace(resolved)
+    reason = "is not a folder"
+    try:
+        resolved = directory.resolve()
+        if resolved.is_dir():
+            return Workspace(resolved)
+    except OSError as error:
+        # A name that is too long, a folder above it that is not ours to look into.
+        reason = f"cannot be used: {error.strerror}"
+    except RuntimeError:
+        reason = "cannot be used: its symbolic links lead in a circle"
+    shown = (
+        str(directory) if len(str(directory)) <= MAX_SHOWN_CHARACTERS else f"{str(directory)[:MAX_SHOWN_CHARACTERS]}..."
+    )
+    raise WorkspaceError(
+        f"the workspace {shown} {reason}", hint="name an existing HostK8s checkout with --workspace DIR"
+    )
 
 
 def read_environment_file(workspace: Workspace) -> dict[str, str]:
@@ -109,6 +121,14 @@ def _unquote(value: str) -> str:
     return value.split(" #", 1)[0].rstrip()
 
 
+def find_home() -> Path:
+    """Return the user's home folder. Raises `WorkspaceError` for a user who has none: no HOME, no entry in passwd."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise WorkspaceError("it cannot be told where your home folder is", hint="set HOME to it") from error
+
+
 def state_folder(workspace: Workspace, environment: Mapping[str, str] = os.environ) -> Path:
     """Where the inventory, the history and the last known state are kept; not made by this call.
 
@@ -117,9 +137,9 @@ def state_folder(workspace: Workspace, environment: Mapping[str, str] = os.envir
     if given := environment.get("STATE_DIRECTORY"):
         base = Path(given.split(":", 1)[0])
     elif sys.platform == "darwin":
-        base = Path.home() / "Library/Application Support/hostk8s-agent/state"
+        base = find_home() / "Library/Application Support/hostk8s-agent/state"
     else:
-        default = Path.home() / ".local/state"
+        default = find_home() / ".local/state"
         base = Path(environment.get("XDG_STATE_HOME") or default) / "hostk8s-agent"
     return base / workspace.identity
 
@@ -132,9 +152,9 @@ def data_folder(workspace: Workspace, environment: Mapping[str, str] = os.enviro
     if given := environment.get("STATE_DIRECTORY"):
         base = Path(given.split(":", 1)[0])
     elif sys.platform == "darwin":
-        base = Path.home() / "Library/Application Support/hostk8s-agent/data"
+        base = find_home() / "Library/Application Support/hostk8s-agent/data"
     else:
-        default = Path.home() / ".local/share"
+        default = find_home() / ".local/share"
         base = Path(environment.get("XDG_DATA_HOME") or default) / "hostk8s-agent"
     return base / workspace.identity
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -31,7 +32,6 @@ from hostk8s_agent.plan.actions import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from hostk8s_agent.control.server import ControlServer
     from hostk8s_agent.workspace import Workspace
@@ -60,6 +60,23 @@ def test_the_version_is_told(run: Callable[..., Any]) -> None:
     """One line that a script can cut."""
     done = run("--version")
     assert (done.code, done.out.split()[0], done.err) == (0, "hostk8s-agent", "")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("status", "--help"), ("completion", "bash")])
+def test_what_cannot_be_written_is_told_in_a_line(arguments: tuple[str, ...]) -> None:
+    """The help and the version as well: a full disk is no traceback."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hostk8s_agent", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "hostk8s-agent: the output cannot be written: No space left on device\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,7 @@ def test_what_is_not_there_is_told_as_json(server: ControlServer, head: str, exp
         b'{"stack": []}',
         b"[" * 60_000,
         b"\xff",
+        b'{"stacks": ["\\ud800"]}',
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(server: ControlServer, agent: Any, body: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -73,6 +74,35 @@ def test_control_c_ends_it_cleanly(site: Any) -> None:
     assert site._agent.wait(20) == 0
     site._agent = None
     assert "Traceback" not in site.log.read_text(encoding="utf-8")
+
+
+def test_an_agent_that_is_stopped_is_named_with_what_ends_it(site: Any) -> None:
+    """Not waited for as long as a plan may take, and the doctor's command is the one that mends it."""
+    site.start()
+    site._agent.send_signal(signal.SIGSTOP)
+    try:
+        planned, examined = site.run("plan"), site.run("doctor", "-o", "json")
+    finally:
+        site._agent.send_signal(signal.SIGCONT)
+    kill = f"kill -KILL {site._agent.pid}"
+    assert planned.returncode == 2
+    assert "did not answer within" in planned.stderr
+    assert kill in planned.stderr
+    found = {one["check"]: one for one in json.loads(examined.stdout)}
+    assert (found["agent"]["verdict"], found["lock"]["command"]) == ("failure", kill)
+    assert found["agent"]["command"].startswith(kill)
+
+
+def test_a_slip_in_a_stacks_name_is_no_event(site: Any) -> None:
+    """It is told to whoever made it, with the stack that may be meant, and nobody else."""
+    site.start()
+    site.save("sample")
+    site.wait_for("sample", "Ready")
+    slip = site.run("snapshot", "create", "smaple")
+    assert (slip.returncode, "did you mean sample?" in slip.stderr) == (2, True)
+    assert "there is no snapshot of smaple yet" in site.run("snapshot", "list", "smaple").stderr
+    kinds = [one["type"] for one in json.loads(site.run("events", "-o", "json").stdout)["events"]]
+    assert "snapshot.create_failed" not in kinds
 
 
 def test_once_reconciles_and_ends(site: Any) -> None:

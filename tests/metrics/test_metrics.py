@@ -134,6 +134,9 @@ def test_snapshots_are_counted_and_dated() -> None:
     found = read(metrics)
     expected = {
         "hostk8s_snapshots_taken_total state=unverified": 1,
+        # There from the start: else the first damaged one would be no rise, and wake nobody.
+        "hostk8s_snapshots_taken_total state=damaged": 0,
+        "hostk8s_snapshots_taken_total state=suspect": 0,
         "hostk8s_snapshot_duration_seconds_count": 1,
         "hostk8s_snapshot_content_bytes_total": 0,
         "hostk8s_snapshot_repository_bytes": 700,

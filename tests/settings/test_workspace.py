@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.errors import WorkspaceError
 from hostk8s_agent.pacing import Backoff
 from hostk8s_agent.workspace import (
@@ -45,6 +46,31 @@ def test_a_named_workspace_need_not_have_stacks_yet(tmp_path: Path) -> None:
     assert open_workspace(tmp_path).stacks_root == tmp_path.resolve() / "software/stacks"
     with pytest.raises(WorkspaceError):
         open_workspace(tmp_path / "missing")
+
+
+def test_a_workspace_that_cannot_be_looked_at_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is too long, links in a circle, no home, and a folder that is gone while one is in it."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for folder, words in ((tmp_path / ("a" * 5000), "File name too long"), (loop, "circle")):
+        with pytest.raises(WorkspaceError, match=words) as raised:
+            open_workspace(folder)
+        assert len(raised.value.message) < 400
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(WorkspaceError, match="is gone"):
+        choose_workspace(None)
+
+
+def test_who_has_no_home_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user without an entry in passwd."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(WorkspaceError, match="home folder") as raised:
+        state_folder(Workspace(tmp_path), {})
+    assert raised.value.hint == "set HOME to it"
 
 
 def test_two_workspaces_of_one_name_have_folders_of_their_own(tmp_path: Path) -> None:

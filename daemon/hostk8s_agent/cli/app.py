@@ -41,6 +41,7 @@ from hostk8s_agent.cli.declaring import (
     end,
 )
 from hostk8s_agent.cli.exit_codes import ExitCode
+from hostk8s_agent.cli.guarding import run_guarded
 from hostk8s_agent.cli.settings_verbs import SetOption, parse_flags
 
 PROGRAM = "hostk8s-agent"
@@ -247,5 +248,13 @@ notify_verbs.register(app)
 def run_app() -> NoReturn:
     """Read the command line, do what it says and end the process."""
     completion_verbs.enable_completion()
-    app(prog_name=PROGRAM)
-    sys.exit(ExitCode.OK)
+
+    def answer() -> int:
+        # What the command line itself says (help, version, a slip) can fail to be written like any answer.
+        try:
+            app(prog_name=PROGRAM)
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else ExitCode.OK
+        return ExitCode.OK
+
+    sys.exit(run_guarded(answer))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.cli.exit_codes import ExitCode
+from hostk8s_agent.errors import WorkspaceError
 from hostk8s_agent.workspace import find_workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -37,4 +38,13 @@ def find_status_code(document: Mapping[str, Any]) -> ExitCode:
 
 def choose_workspace(directory: Path | None) -> Workspace:
     """Return the workspace at `directory`, or the one that the current folder lies in. Raises `WorkspaceError`."""
-    return find_workspace(Path.cwd()) if directory is None else open_workspace(directory)
+    if directory is not None:
+        return open_workspace(directory)
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise WorkspaceError(
+            "the folder that you are in is gone",
+            hint="change into another one, or name a workspace with --workspace DIR",
+        ) from error
+    return find_workspace(here)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.cli.columns import Cell, render_bytes, render_table
 from hostk8s_agent.cli.exit_codes import ExitCode
-from hostk8s_agent.cli.output import find_screen, say, write, write_document
+from hostk8s_agent.cli.output import escape_controls, find_screen, say, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.cli.snapshot_progress import answer_showing
 from hostk8s_agent.control.client import ControlClient
@@ -101,7 +101,8 @@ def show_list(stack: str | None, output: OutputFormat, workspace: Path | None) -
         if document["snapshots"]:
             write("\n".join(_render_rows(document["snapshots"])))
         else:
-            say("there is no snapshot yet; take one: hostk8s-agent snapshot create STACK")
+            of_stack = f" of {escape_controls(stack)}" if stack else ""
+            say(f"there is no snapshot{of_stack} yet; take one: hostk8s-agent snapshot create STACK")
         for problem in document["problems"]:
             say(f"hostk8s-agent: {problem['message']}; {problem['hint']}")
         say(f"kept in {document['repository']}, {render_bytes(document['bytes'])}")

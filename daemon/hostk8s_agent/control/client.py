@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.control import wire
-from hostk8s_agent.control.errors import AgentUnresponsiveError, ControlError
+from hostk8s_agent.control.errors import AgentSilentError, AgentUnresponsiveError, ControlError
 from hostk8s_agent.control.places import find_socket_paths
 from hostk8s_agent.errors import AgentNotRunningError
 
@@ -182,13 +182,31 @@ class ControlClient:
                     yield _parse_object(line.removeprefix(b"data: "))
 
     def _ask(self, request: wire.Request, timeout_seconds: float) -> Document:
-        deadline = wire.Deadline(timeout_seconds)
-        with self._connect() as connection:
-            status, begun = wire.send(connection, request, deadline)
-            body = wire.read_body(connection, begun, deadline)
+        if timeout_seconds > STATUS_SECONDS:
+            # What takes long must not be waited for of an agent that is stopped, or stuck.
+            self._send(wire.Request("GET", "/"), STATUS_SECONDS)
+        status, body = self._send(request, timeout_seconds)
         if status != HTTP_OK:
             raise _refusal(status, body)
         return _parse_object(body)
+
+    def _send(self, request: wire.Request, timeout_seconds: float) -> tuple[int, bytes]:
+        deadline = wire.Deadline(timeout_seconds)
+        try:
+            with self._connect() as connection:
+                status, begun = wire.send(connection, request, deadline)
+                return status, wire.read_body(connection, begun, deadline)
+        except AgentSilentError as error:
+            from hostk8s_agent.control.lock import find_lock_holder  # noqa: PLC0415 - status must start fast
+
+            holder = find_lock_holder(self._workspace)
+            if holder is None or not holder.pid:
+                raise
+            raise AgentSilentError(
+                f"{error.message} ({holder})",
+                hint=f"it is stopped, stuck, or the machine is very busy; to end it: kill -KILL {holder.pid} "
+                "(the next start finishes or clears what it was at)",
+            ) from error
 
     def _connect(self) -> socket.socket:
         denied: OSError | None = None

@@ -120,6 +120,12 @@ class AgentUnresponsiveError(ControlError):
     retryable = True
 
 
+class AgentSilentError(AgentUnresponsiveError):
+    """Something listens on the socket, and says nothing in time."""
+
+    code = "AgentUnresponsive"
+
+
 class ControlSocketError(ControlError):
     """The socket or its folder cannot be made, or must not be used."""
 

@@ -93,18 +93,24 @@ def parse_object(content_type: str, body: bytes) -> dict[str, Any]:
     """Given a POST's content type and body, return the JSON object in it. Raise `RequestInvalidError` for others."""
     # A page can post text/plain anywhere without asking; application/json it cannot (Fetch, CORS-safelisted).
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise _invalid("the body's content type must be application/json")
+        raise _refuse_body("the body's content type must be application/json")
     try:
         fields = json.loads(body, parse_constant=_refuse_constant)
+        # JSON can name half a character (a lone surrogate), and what is named so can be written nowhere.
+        json.dumps(fields, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise _invalid("the body is not JSON") from error
+        raise _refuse_body("the body is not JSON, or not all of it is text") from error
     if not isinstance(fields, dict):
-        raise _invalid("the body must be a JSON object")
+        raise _refuse_body("the body must be a JSON object")
     return fields
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(name)
+
+
+def _refuse_body(message: str) -> RequestInvalidError:
+    return RequestInvalidError(message, hint="send a JSON object; docs/cli.md says for each resource which")
 
 
 def _invalid(message: str) -> RequestInvalidError:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from hostk8s_agent.control.errors import AgentBusyError, RequestInvalidError, UnknownPathError
+from hostk8s_agent.control.requests import require_stack_name
 from hostk8s_agent.errors import AgentError
 from hostk8s_agent.snapshot.documents import describe_manifest, render_moment
 from hostk8s_agent.snapshot.progress import ignore
@@ -175,7 +176,7 @@ def _require(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise RequestInvalidError(f"{name} is missing", hint=f"send an object with {name}")
-    return value
+    return require_stack_name(value) if name == "stack" else value
 
 
 def _parse_restore(fields: Mapping[str, Any]) -> RestoreRequest:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hostk8s_agent.control.errors import AgentUnresponsiveError
+from hostk8s_agent.control.errors import AgentSilentError, AgentUnresponsiveError
 from hostk8s_agent.control.peers import find_peer_uid, may_answer
 from hostk8s_agent.control.places import find_place, open_address
 
@@ -164,8 +164,8 @@ def _parse_status(head: bytes) -> int:
     return int(words[1])
 
 
-def _too_slow(seconds: float) -> AgentUnresponsiveError:
-    return AgentUnresponsiveError(
+def _too_slow(seconds: float) -> AgentSilentError:
+    return AgentSilentError(
         f"an agent runs and did not answer within {seconds:.0f} s",
         hint="its log says what it does; it may need a restart",
     )

@@ -47,6 +47,9 @@ def _check_running(found: Circumstances) -> Finding:
     if found.status is None:
         problem = found.agent_problem
         message = problem.message if problem else "no agent answers"
+        holder = find_lock_holder(found.workspace)
+        if holder is not None and holder.pid:
+            return fail("agent", message, f"kill -KILL {holder.pid}; hostk8s-agent service install")
         return fail("agent", message, "hostk8s-agent service install")
     stacks = found.status["stacks"]
     ready = sum(stack["state"] == "Ready" for stack in stacks)
@@ -66,7 +69,11 @@ def _check_version(found: Circumstances) -> Finding:
 def _check_second_agent(found: Circumstances) -> Finding:
     holder = find_lock_holder(found.workspace)
     if holder is not None and found.status is None:
-        return fail("lock", f"the workspace is held ({holder}) by an agent that does not answer", "end that process")
+        return fail(
+            "lock",
+            f"the workspace is held ({holder}) by an agent that does not answer",
+            f"kill -KILL {holder.pid}" if holder.pid else "stop it where it was started",
+        )
     return ok("lock", "one agent has the workspace" if holder else "no agent has the workspace")
 
 

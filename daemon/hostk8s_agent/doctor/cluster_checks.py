@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from hostk8s_agent.doctor.circumstances import Circumstances
 
+# Never `make clean`: it removes the volume, and its data with it.
+_RENEW = "kind delete cluster --name {}; make start"
 # The oldest that the tests run on.
 MIN_VERSION = (1, 20)
 
@@ -46,17 +48,17 @@ def check_cluster(found: Circumstances) -> Iterator[Finding]:
     yield ok("kubeconfig", f"{kubeconfig.path}, context {kubeconfig.context}")
     try:
         with open_once(kubeconfig) as client:
-            yield from _check_server(client, found)
+            yield from _check_server(client, found, kubeconfig.path)
     except ClusterError as error:
         yield fail("API server", error.message, error.hint)
 
 
-def _check_server(client: ClusterClient, found: Circumstances) -> Iterator[Finding]:
+def _check_server(client: ClusterClient, found: Circumstances, path: str) -> Iterator[Finding]:
     version = get_server_version(client)
     yield _check_identity(client, found)
     parts = version.removeprefix("v").split(".")[:2]
     if all(part.isdecimal() for part in parts) and tuple(map(int, parts)) < MIN_VERSION:
-        yield warn("API version", f"{version} is older than anything tested", "make clean && make start")
+        yield warn("API version", f"{version} is older than anything tested", _RENEW.format(found.cluster_name))
     else:
         yield ok("API version", version or "not told")
     denied = [
@@ -66,7 +68,11 @@ def _check_server(client: ClusterClient, found: Circumstances) -> Iterator[Findi
         if not _may(client, group, resource, verb)
     ]
     if denied:
-        yield fail("permissions", f"you may not {', '.join(denied)}", "use the admin kubeconfig that Kind has written")
+        yield fail(
+            "permissions",
+            f"you may not {', '.join(denied)}",
+            f"kind export kubeconfig --name {found.cluster_name} --kubeconfig {path}",
+        )
     else:
         yield ok("permissions", "all that the agent asks for")
 

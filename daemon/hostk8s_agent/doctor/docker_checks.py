@@ -59,7 +59,8 @@ def _check_engine(engine: Engine, found: Circumstances) -> Iterator[Finding]:
         yield fail(
             "engine in use",
             "the agent uses another engine than this shell would",
-            "docker context use default; hostk8s-agent service install",
+            f"export DOCKER_HOST={found.status['docker']['endpoint'] if found.status else ''} (the agent's), or "
+            "hostk8s-agent service install (this shell's)",
         )
     else:
         yield ok("engine in use", f"the agent's own, {used}" if used else "no agent has one in use")
@@ -67,7 +68,7 @@ def _check_engine(engine: Engine, found: Circumstances) -> Iterator[Finding]:
     volume_name = found.settings.volume_name
     volume = engine.find_volume(volume_name)
     if volume is None:
-        yield warn("volume", f"there is no volume {volume_name} yet", "hostk8s-agent service start")
+        yield warn("volume", f"there is no volume {volume_name} yet", "hostk8s-agent service install")
     else:
         yield ok("volume", f"{volume_name} at {volume.mountpoint}")
         yield _check_volume_space(Path(volume.mountpoint))
@@ -77,7 +78,9 @@ def _check_engine(engine: Engine, found: Circumstances) -> Iterator[Finding]:
         return
     running = engine.client.containers(filters={"label": f"io.x-k8s.kind.cluster={name}", "status": "running"})
     if not running:
-        yield fail("node", f"the container of the cluster {name} does not run", f"docker start {name}-control-plane")
+        stopped = engine.client.containers(all=True, filters={"label": f"io.x-k8s.kind.cluster={name}"})
+        names = " ".join(sorted(str(one["Names"][0]).lstrip("/") for one in stopped)) or f"{name}-control-plane"
+        yield fail("node", f"the container of the cluster {name} does not run", f"docker start {names}")
         return
     yield ok("node", f"the container of the cluster {name} runs")
     mounted = [mount for one in running for mount in one.get("Mounts", ()) if mount.get("Destination") == "/mnt/pv"]
@@ -86,7 +89,9 @@ def _check_engine(engine: Engine, found: Circumstances) -> Iterator[Finding]:
         yield fail(
             "mount",
             f"/mnt/pv in the node is not the volume {volume_name}: data would go with the node",
-            "make clean && make start, with the mount of HostK8s' Kind configuration",
+            # Never `make clean`: it removes the volume, and its data with it. What is in the node would go, too.
+            f"docker cp {name}-control-plane:/mnt/pv saved-pv && hostk8s-agent kind-config > kind.yaml && "
+            f"kind delete cluster --name {name} && kind create cluster --name {name} --config kind.yaml",
         )
     else:
         yield ok("mount", f"/mnt/pv in the node is the volume {volume_name}")

@@ -35,7 +35,9 @@ def check_snapshots(found: Circumstances) -> Iterator[Finding]:
     if bare:
         some = ", ".join(bare[:3]) + (", ..." if len(bare) > 3 else "")  # noqa: PLR2004 - a line holds three
         message = f"{len(bare)} of {len(directories)} directories have no fresh snapshot that was verified: {some}"
-        yield warn("last verified snapshot", message, "hostk8s-agent status")
+        stacks = dict.fromkeys(one["stack"] for one in directories if not one["isProtected"])
+        commands = "; ".join(f"hostk8s-agent snapshot create {stack}" for stack in list(stacks)[:3])
+        yield warn("last verified snapshot", message, commands + "; ..." * (len(stacks) > 3))  # noqa: PLR2004 - the same
     else:
         oldest = min(one["lastVerifiedAt"] for one in directories)
         yield ok("last verified snapshot", f"every directory has one; the oldest verification was at {oldest}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Histogram
 
 from hostk8s_agent.plan.actions import CreateDirectory
+from hostk8s_agent.snapshot.model import SnapshotState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +94,9 @@ class SnapshotMeter:
             registry=registry,
         )
         self._bytes = Counter("hostk8s_snapshot_content_bytes", "The content of what was taken.", registry=registry)
+        # From the start, too: the first damaged snapshot must be a rise.
+        for state in SnapshotState:
+            self._taken.labels(state.value)
 
     def created(self, snapshot: SnapshotManifest) -> None:
         """Count a snapshot."""

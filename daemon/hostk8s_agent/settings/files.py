@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.errors import SettingsError
 from hostk8s_agent.settings.yaml_reading import NoSettingsError, read_yaml
+from hostk8s_agent.workspace import find_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,8 +44,8 @@ class SettingsFile:
 def find_user_file(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where the user's settings are, whether or not there are any (XDG Base Directory Specification)."""
     if sys.platform == "darwin":
-        return Path.home() / "Library/Application Support/hostk8s-agent" / USER_FILE_NAME
-    return Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "hostk8s-agent" / USER_FILE_NAME
+        return find_home() / "Library/Application Support/hostk8s-agent" / USER_FILE_NAME
+    return Path(environment.get("XDG_CONFIG_HOME") or find_home() / ".config") / "hostk8s-agent" / USER_FILE_NAME
 
 
 def find_workspace_file(workspace: Workspace) -> Path:
