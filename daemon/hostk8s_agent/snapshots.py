@@ -233,7 +233,10 @@ class AgentSnapshots(SnapshotAnswers):
             )
         ]
         drills = self.caretaker.list_drills()
-        return SnapshotsStatus(str(self.service.repository.folder), size_bytes, tuple(protections), drills)
+        repository = self.service.repository
+        return SnapshotsStatus(
+            str(repository.folder), size_bytes, tuple(protections), drills, repository.engine.address
+        )
 
     def find_last_good(self, stack: str, directory: str) -> datetime | None:
         """When the last good snapshot of a directory was taken, for whoever looks all the time: minutes old at most."""

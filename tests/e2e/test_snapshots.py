@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.snapshot.conftest import restic_tools
+from tests.snapshot.restic_ground import make_place
 
 from hostk8s_agent.snapshot.repository import Repository
+
+# A fixture of the snapshots' tests, which a test asks for by name.
+__all__ = ["restic_tools"]
 
 COMMAND = Path(sys.executable).with_name("hostk8s-agent")
 
@@ -105,6 +110,40 @@ def test_who_waits_is_told_how_far_it_is_and_may_go_away(site: Any) -> None:
     )
     refused = site.run("snapshot", "create", "nobody", "--no-wait")
     assert (refused.returncode, "there is no stack nobody" in refused.stderr) == (2, True)
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize("with_agent", [False, True])
+def test_a_lost_disk_comes_back_from_restic(restic_tools: None, request: Any, tmp_path: Path, with_agent: bool) -> None:  # noqa: FBT001
+    """The repository's own folder is gone, and one command brings its manifests back, with an agent or without."""
+    del restic_tools
+    site = request.getfixturevalue("site")
+    place = make_place(tmp_path)
+    site.environment["HOSTK8S_AGENT_SNAPSHOT_RESTIC_REPOSITORY"] = place.repository
+    site.environment["HOSTK8S_AGENT_SNAPSHOT_RESTIC_PASSWORD_FILE"] = str(place.password_file)
+    site.save("sample")
+    if with_agent:
+        site.start()
+        site.wait_for("sample", "Ready")
+        assert site.status()["snapshots"]["resticRepository"] == place.repository
+    else:
+        assert site.run("run", "--once").returncode == 0
+    folder = site.root / "data/pv" / site.prefix / "sample/one"
+    (folder / "precious").write_bytes(bytes(range(256)) * 1000)
+    taken = ask(site, "create", "sample")
+    listed = ask(site, "list")
+    assert listed["resticRepository"] == place.repository
+    assert f"their content in {place.repository}" in site.run("snapshot", "list").stderr
+    shutil.rmtree(listed["repository"])
+    (folder / "precious").unlink()
+    outcome = ask(site, "recover")
+    assert [(one["id"], one["state"]) for one in outcome["recovered"]] == [(taken["id"], "unverified")]
+    assert (outcome["present"], outcome["unusable"], outcome["looseArchives"]) == ([], [], [])
+    told = site.run("snapshot", "recover")
+    assert (told.returncode, "0 recovered, 1 were here already, 0 unusable" in told.stderr) == (0, True)
+    ask(site, "restore", f"sample@{taken['id']}", "--yes")
+    assert (folder / "precious").read_bytes() == bytes(range(256)) * 1000
+    assert ask(site, "verify", "--all")["isWhole"]
 
 
 @pytest.mark.engine

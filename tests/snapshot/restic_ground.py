@@ -42,8 +42,14 @@ def ask(place: ResticPlace, *arguments: str) -> Any:
 
 
 def list_snapshots(place: ResticPlace) -> set[str]:
-    """The ids of all snapshots that restic has."""
-    return {one["id"] for one in ask(place, "snapshots")}
+    """The ids of all snapshots that restic has, but for copies of manifests."""
+    return {one["id"] for one in ask(place, "snapshots") if "hostk8s-manifest" not in (one.get("tags") or ())}
+
+
+def list_copies(place: ResticPlace) -> list[str]:
+    """Of which snapshots of ours restic has a copy of the manifest, sorted."""
+    found = [one for one in ask(place, "snapshots") if "hostk8s-manifest" in (one.get("tags") or ())]
+    return sorted(Path(one["paths"][0]).stem for one in found)
 
 
 @contextmanager

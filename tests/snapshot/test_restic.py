@@ -147,6 +147,17 @@ def test_what_is_forgotten_is_forgotten_by_restic_and_pruned_after_a_week(restic
     assert not due.exists()
 
 
+def test_an_address_is_shown_without_its_password(ground: Ground) -> None:
+    """Whatever the password has in it; an address without one is shown as it is."""
+    for address, shown in (
+        ("rest:https://user:p@s:s+w@host:8000/x", "rest:https://user:***@host:8000/x"),
+        ("s3:https://host/bucket", "s3:https://host/bucket"),
+        ("sftp:backup@nas:/volume1/hostk8s", "sftp:backup@nas:/volume1/hostk8s"),
+        ("/mnt/a:b@c", "/mnt/a:b@c"),
+    ):
+        assert ResticEngine(ground.folder, ResticPlace(address)).address == shown
+
+
 CHILD = """
 import os, signal, sys
 from pathlib import Path

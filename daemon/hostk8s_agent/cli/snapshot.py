@@ -99,13 +99,13 @@ def show_list(stack: str | None, output: OutputFormat, workspace: Path | None) -
         write_document(document, output)
     else:
         if document["snapshots"]:
-            write("\n".join(_render_rows(document["snapshots"])))
+            write("\n".join(render_rows(document["snapshots"])))
         else:
             of_stack = f" of {escape_controls(stack)}" if stack else ""
             say(f"there is no snapshot{of_stack} yet; take one: hostk8s-agent snapshot create STACK")
         for problem in document["problems"]:
             say(f"hostk8s-agent: {problem['message']}; {problem['hint']}")
-        say(f"kept in {document['repository']}, {render_bytes(document['bytes'])}")
+        say(f"kept in {document['repository']}{_name_restic(document)}, {render_bytes(document['bytes'])}")
     return ExitCode.NOT_READY if document["problems"] else ExitCode.OK
 
 
@@ -130,7 +130,7 @@ def verify(which: str | None, output: OutputFormat, workspace: Path | None, *, i
         write_document(document, output)
     else:
         if document["snapshots"]:
-            write("\n".join(_render_rows(document["snapshots"])))
+            write("\n".join(render_rows(document["snapshots"])))
         for problem in document["problems"]:
             say(f"hostk8s-agent: {problem['message']}; {problem['hint']}")
         for snapshot in document["snapshots"]:
@@ -173,7 +173,7 @@ def _show_snapshot(snapshot: Document, output: OutputFormat) -> None:
     if output != "table":
         write_document(snapshot, output)
         return
-    write("\n".join(_render_rows([snapshot])))
+    write("\n".join(render_rows([snapshot])))
     reached = snapshot["quiesce"]
     say(f"consistency: {reached['reached']} (asked: {reached['asked']}){_after(reached['note'])}")
     if snapshot["reason"]:
@@ -186,7 +186,8 @@ def _show_snapshot(snapshot: Document, output: OutputFormat) -> None:
             say(f"{directory['name']}: changed while it was read: {', '.join(changed[:MAX_SHOWN])}{more}")
 
 
-def _render_rows(snapshots: list[Document]) -> list[str]:
+def render_rows(snapshots: list[Document]) -> list[str]:
+    """Return a table of snapshots, a line each."""
     rows = [
         [
             Cell(one["id"]),
@@ -199,6 +200,11 @@ def _render_rows(snapshots: list[Document]) -> list[str]:
         for one in snapshots
     ]
     return render_table(("ID", "STACK", "STATE", "SIZE", "FILES", "NAME, TAGS"), rows, find_screen())
+
+
+def _name_restic(document: Document) -> str:
+    address = document.get("resticRepository", "")
+    return f", and their content in {address}" if address else ""
 
 
 def _after(note: str) -> str:

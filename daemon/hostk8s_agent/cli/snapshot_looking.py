@@ -11,9 +11,9 @@ from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import escape_controls, find_screen, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.settings import load_settings
+from hostk8s_agent.snapshot import selecting
 from hostk8s_agent.snapshot.exporting import diff_snapshots, iterate_content, iterate_entries
 from hostk8s_agent.snapshot.opening import open_repository
-from hostk8s_agent.snapshot.selecting import select_snapshot
 from hostk8s_agent.workspace import data_folder
 
 if TYPE_CHECKING:
@@ -34,12 +34,7 @@ def find_repository(workspace: Workspace) -> Repository:
 def find_snapshot(which: str, workspace: Workspace, stack: str | None = None) -> tuple[Repository, SnapshotManifest]:
     """Return the repository and the one snapshot that is meant."""
     repository = find_repository(workspace)
-    repository.require_known()
-    if which in repository.list_ids():
-        snapshot = repository.load(which)
-        if stack in (None, snapshot.stack):
-            return repository, snapshot
-    return repository, select_snapshot(repository.load_all()[0], which, datetime.now(UTC), stack)
+    return repository, selecting.find_snapshot(repository, which, stack, datetime.now(UTC))
 
 
 def show_entries(which: str, path: str, output: OutputFormat, workspace: Path | None) -> ExitCode:

@@ -29,6 +29,7 @@ _AGENT_GOES_ON: Final = {
     "create": "the agent goes on with the snapshot; hostk8s-agent snapshot list shows it once it is there",
     "verify": "the agent goes on with the reading; hostk8s-agent snapshot list shows what comes of it",
     "restore": "the agent goes on with the restore; hostk8s-agent events tells when it is done",
+    "recover": "the agent goes on with the recovery; hostk8s-agent snapshot list shows what has come back",
 }
 # And of one that this process did, by what it was at.
 _READING_BACK: Final = (
@@ -53,6 +54,7 @@ _ENDED_HERE: Final[dict[tuple[str, str], str]] = {
     ("copy", "exporting"): "interrupted: what is in the folder is not whole; remove it",
     ("import", "importing"): "interrupted: nothing was added",
     ("import", "verifying"): _READING_BACK,
+    ("recover", "recovering"): "interrupted: what has come back by now is here; say it again for the rest",
 }
 
 

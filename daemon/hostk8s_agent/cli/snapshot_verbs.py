@@ -66,6 +66,10 @@ _EXAMPLES: dict[str, str] = {
     "forget": """
     hostk8s-agent snapshot forget 20260131-080000            remove it, and what no other one needs
     """,
+    "recover": """
+    hostk8s-agent snapshot recover                           after the loss of this machine's disk
+    hostk8s-agent snapshot recover --from old-laptop:/home/ada/.local/share/hostk8s-agent/hostk8s-1f0c9a77/snapshots
+    """,
     "expire": """
     hostk8s-agent snapshot expire --dry-run                  what would go, and why the rest stays
     """,
@@ -252,6 +256,25 @@ def _expire(
     end(verb)
 
 
+def _recover(
+    *,
+    origin: Annotated[
+        str,
+        typer.Option("--from", metavar="HOST:DIR", help="Take over what another place has sent.", show_default=False),
+    ] = "",
+    output: OutputOption = "table",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Bring manifests back from the restic repository that are not here. Exit 1 when one of them is unusable."""
+
+    def verb() -> ExitCode:
+        from hostk8s_agent.cli.snapshot_recover import recover  # noqa: PLC0415 - each verb pays for its own
+
+        return recover(origin, output, workspace)
+
+    end(verb)
+
+
 _VERBS: dict[str, Callable[..., None]] = {
     "create": _create,
     "list": _list,
@@ -262,4 +285,5 @@ _VERBS: dict[str, Callable[..., None]] = {
     "accept": _accept,
     "forget": _forget,
     "expire": _expire,
+    "recover": _recover,
 }

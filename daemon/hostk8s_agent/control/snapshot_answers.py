@@ -36,6 +36,7 @@ _FIELDS: dict[str, dict[str, type]] = {
     "pin": {"id": str, "pinned": bool},
     "accept": {"id": str},
     "forget": {"id": str},
+    "recover": {"from": str},
     "expire": {"stack": str, "dryRun": bool},
 }
 
@@ -53,6 +54,7 @@ class SnapshotAnswers:
             "create": self._create,
             "verify": self._verify,
             "restore": self._restore,
+            "recover": self._recover_manifests,
         }
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Document]] = {
             "plan": self._plan,
@@ -63,12 +65,13 @@ class SnapshotAnswers:
         }
 
     def list(self, stack: str | None) -> Document:
-        """Return `{"repository": ..., "bytes": ..., "snapshots": [...], "problems": [...]}`, the oldest first."""
+        """Return `{"repository", "resticRepository", "bytes", "snapshots", "problems"}`, the oldest snapshot first."""
         snapshots, problems = self._service.list(stack)
         repository = self._service.repository
         return {
             "apiVersion": API_VERSION,
             "repository": str(repository.folder),
+            "resticRepository": repository.engine.address,
             "bytes": repository.measure(),
             "snapshots": [describe_manifest(one) for one in snapshots],
             "problems": render_json(problems),
@@ -126,6 +129,18 @@ class SnapshotAnswers:
             "snapshots": [describe_manifest(one.snapshot) for one in verified],
             "isWhole": all(one.is_whole for one in verified) and not problems,
             "problems": render_json(problems),
+        }
+
+    def _recover_manifests(self, fields: Mapping[str, Any], tell: Callable[[Progress], None]) -> Document:
+        recovery = self._service.recover_manifests(fields.get("from", ""), on_progress=tell)
+        return {
+            "resticRepository": self._service.repository.engine.address,
+            "from": recovery.origin,
+            "recovered": [describe_manifest(one) for one in recovery.recovered],
+            "present": list(recovery.present),
+            "unusable": [{"id": one.snapshot, "problem": render_json(one.problem)} for one in recovery.unusable],
+            "others": [{"from": origin, "manifests": count} for origin, count in recovery.others.items()],
+            "looseArchives": list(recovery.loose),
         }
 
     def _plan(self, fields: Mapping[str, Any]) -> Document:

@@ -51,12 +51,13 @@ def _check_restic(found: Circumstances) -> Iterator[Finding]:
     folder = found.settings.snapshot_repository or data_folder(found.workspace) / "snapshots"
     try:
         program = find_restic()
-        home = ResticEngine(folder, place, lock_wait_seconds=0).find_home()
+        engine = ResticEngine(folder, place, lock_wait_seconds=0)
+        home = engine.find_home()
     except AgentError as error:
         yield fail("restic", f"{error.message} ({error.code})", error.hint)
         return
     version = ".".join(map(str, read_version(program)))
-    yield ok("restic", f"{program} ({version}) opens {place.repository}, the repository {home[:12]}")
+    yield ok("restic", f"{program} ({version}) opens {engine.address}, the repository {home[:12]}")
 
 
 def _check_repository(folder: Path) -> Finding:

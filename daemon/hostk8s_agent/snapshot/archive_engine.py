@@ -44,6 +44,16 @@ class ArchiveEngine:
         """Its name in manifests."""
         return ARCHIVE_ENGINE
 
+    @property
+    def address(self) -> str:
+        """None of its own: the files lie in the repository's folder."""
+        return ""
+
+    @property
+    def manifests(self) -> None:
+        """No copies: the manifests lie beside the archives."""
+        return
+
     def stop(self) -> None:
         """Nothing: files are never waited for."""
 
@@ -88,8 +98,9 @@ class ArchiveEngine:
                 f"the archive of {reference.tree[:12]} is not the file that was written: its SHA-256 differs"
             )
 
-    def sweep(self, kept: Collection[ArchiveReference]) -> int:
+    def sweep(self, kept: Collection[ArchiveReference], forgotten: Collection[str]) -> int:
         """Remove every other file."""
+        del forgotten
         paths = {self.path(one) for one in kept if one.engine == ARCHIVE_ENGINE}
         freed = 0
         for path in list_paths(self._folder):

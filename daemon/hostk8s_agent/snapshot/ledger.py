@@ -30,6 +30,10 @@ class Ledger:
                 known.discard(line[2:])
         return known
 
+    def load_forgotten(self) -> set[str]:
+        """Return the ids of the snapshots that were forgotten, and did not come again."""
+        return {line[2:] for line in self._read()} - self.load()
+
     def append(self, sign: str, snapshot_id: str) -> None:
         """Write down that a snapshot came (`+`) or is forgotten (`-`)."""
         with written(f"write {self._file}"):

@@ -11,7 +11,7 @@ from hostk8s_agent.snapshot.errors import SnapshotStoppedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Phase = Literal["waiting", "reading", "verifying", "restoring", "swapping", "exporting", "importing"]
+Phase = Literal["waiting", "reading", "verifying", "restoring", "swapping", "exporting", "importing", "recovering"]
 
 TELL_SECONDS: Final = 0.5
 """How often progress is told within a phase: its begin is told at once."""

@@ -158,12 +158,23 @@ class Repository:
                 f"the manifest under the name of {snapshot_id} is that of {manifest.id}",
                 hint="remove or rename it: a snapshot has one manifest, under its own id",
             )
+        self.require_past(manifest)
+        return replace(manifest, marks=self.find_marks(snapshot_id) or parse_marks(b""))
+
+    def require_past(self, manifest: SnapshotManifest) -> None:
+        """Raise `ManifestFromFutureError` for a manifest that is dated after now."""
         if manifest.taken_at > self._clock() + CLOCK_TOLERANCE:
             raise ManifestFromFutureError(
-                f"the snapshot {snapshot_id} says that it was taken at {render_moment(manifest.taken_at)}, after now",
+                f"the snapshot {manifest.id} says that it was taken at {render_moment(manifest.taken_at)}, after now",
                 hint="set this machine's clock right; if it is right, do not trust the snapshot",
             )
-        return replace(manifest, marks=self._load_marks(snapshot_id))
+
+    def find_marks(self, snapshot_id: str) -> Marks | None:
+        """Return the marks that lie here, also of a snapshot whose manifest is gone; None when there are none."""
+        try:
+            return parse_marks(self._marks_path(snapshot_id).read_bytes())
+        except OSError:
+            return None
 
     def load_all(self) -> tuple[tuple[SnapshotManifest, ...], tuple[Problem, ...]]:
         """Return every snapshot that can be trusted, the oldest first, and what is wrong with the others."""
@@ -175,12 +186,18 @@ class Repository:
                 manifests.append(self.load(snapshot_id))
             except SnapshotError as error:
                 problems.append(error.problem)
-        problems += [_build_missing(one).problem for one in sorted(self._ledger.load() - set(ids))]
+        problems += [_build_missing(one, self._sent()).problem for one in sorted(self.known_ids() - set(ids))]
         return tuple(manifests), tuple(problems)
 
     def known_ids(self) -> set[str]:
         """Return the ids of all snapshots, those included whose manifest is gone or cannot be trusted."""
-        return self._ledger.load() | set(self.list_ids())
+        # Where the ledger is gone as well, what was sent elsewhere tells: then nothing must be forgotten there.
+        came = self._ledger.load() | (self._sent() - self._ledger.load_forgotten())
+        return came | set(self.list_ids())
+
+    def list_forgotten(self) -> set[str]:
+        """Return the ids of the snapshots that were forgotten."""
+        return self._ledger.load_forgotten() - set(self.list_ids())
 
     def find_engine(self, reference: ArchiveReference) -> SnapshotEngine:
         """Return what keeps an archive. Raises `EngineUnknownError` where there is no such engine."""
@@ -244,7 +261,8 @@ class Repository:
         if problems:
             return 0
         kept = {one.archive for manifest in manifests for one in manifest.directories}
-        freed = sum(engine.sweep(kept) for engine in self._engines.values())
+        forgotten = self.list_forgotten()
+        freed = sum(engine.sweep(kept, forgotten) for engine in self._engines.values())
         listings = {self.listing_path(one.tree) for one in kept}
         for path in list_paths(self.folder / "listings"):
             if path not in listings:
@@ -257,21 +275,19 @@ class Repository:
         for engine in self._engines.values():
             engine.tidy()
 
+    def _sent(self) -> set[str]:
+        return self.engine.manifests.list_sent() if self.engine.manifests is not None else set()
+
     def _manifest_path(self, snapshot_id: str) -> Path:
         return self.folder / "manifests" / f"{snapshot_id}.json"
 
     def _marks_path(self, snapshot_id: str) -> Path:
         return self.folder / "marks" / f"{snapshot_id}.json"
 
-    def _load_marks(self, snapshot_id: str) -> Marks:
-        try:
-            return parse_marks(self._marks_path(snapshot_id).read_bytes())
-        except OSError:
-            return parse_marks(b"")
 
-
-def _build_missing(snapshot_id: str) -> ManifestMissingError:
+def _build_missing(snapshot_id: str, sent: set[str]) -> ManifestMissingError:
+    way = "hostk8s-agent snapshot recover" if snapshot_id in sent else "bring the file back from a copy"
     return ManifestMissingError(
         f"the snapshot {snapshot_id} was taken, and its manifest is not there any more",
-        hint="bring the file back from a copy of the repository, or accept the loss: snapshot forget",
+        hint=f"{way}, or accept the loss: hostk8s-agent snapshot forget",
     )

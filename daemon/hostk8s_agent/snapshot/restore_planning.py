@@ -4,19 +4,61 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hostk8s_agent.snapshot.errors import RestoreUnfitError, SnapshotUnknownError
+from hostk8s_agent.snapshot.errors import (
+    NothingToUndoError,
+    RestoreUnfitError,
+    SnapshotDamagedError,
+    SnapshotUnknownError,
+)
 from hostk8s_agent.snapshot.exporting import pick
-from hostk8s_agent.snapshot.requests import RestorePlan
+from hostk8s_agent.snapshot.model import TAG_BEFORE_RESTORE, SnapshotState
+from hostk8s_agent.snapshot.requests import CreateRequest, RestorePlan
 from hostk8s_agent.snapshot.restoring import Replacement
+from hostk8s_agent.snapshot.selecting import find_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from hostk8s_agent.contract.model import Contract
     from hostk8s_agent.snapshot.model import SnapshotManifest
+    from hostk8s_agent.snapshot.ports import Reached
     from hostk8s_agent.snapshot.repository import Repository
     from hostk8s_agent.snapshot.requests import RestoreRequest
     from hostk8s_agent.volume.access import VolumeAccess
+
+
+def select_for_restore(repository: Repository, request: RestoreRequest, now: datetime) -> SnapshotManifest:
+    """Return the snapshot that is to be restored.
+
+    Raises `SnapshotDamagedError`, `NothingToUndoError`, and what `find_snapshot` raises.
+    """
+    if not request.is_undo:
+        snapshot = find_snapshot(repository, request.which, request.stack, now)
+        if snapshot.state is SnapshotState.DAMAGED:
+            raise SnapshotDamagedError(
+                f"the snapshot {snapshot.id} is damaged: {snapshot.marks.reason}",
+                hint="restore another one: hostk8s-agent snapshot list",
+            )
+        return snapshot
+    repository.require_known()
+    safety = [one for one in repository.load_all()[0] if one.stack == request.stack and TAG_BEFORE_RESTORE in one.tags]
+    if not safety:
+        raise NothingToUndoError(
+            f"no restore of {request.stack} can be undone", hint="hostk8s-agent snapshot list shows what there is"
+        )
+    return safety[-1]
+
+
+def build_safety_request(plan: RestorePlan, reached: Callable[[], Reached] | None) -> CreateRequest:
+    """Return what asks for the snapshot of what is there before a restore."""
+    return CreateRequest(
+        plan.target,
+        name=f"before {plan.snapshot.id}",
+        tags=(TAG_BEFORE_RESTORE,),
+        skips_missing=True,
+        reached=reached,
+    )
 
 
 def plan_restore(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hostk8s_agent.snapshot.model import SnapshotManifest
+    from hostk8s_agent.snapshot.repository import Repository
 
 LATEST: Final = "latest"
 
@@ -78,6 +79,19 @@ def _select_by_time(ordered: Sequence[SnapshotManifest], which: str, now: dateti
     raise SnapshotUnknownError(
         f"there is no snapshot from before {text!r}{first}", hint="snapshot list shows all that there are"
     )
+
+
+def find_snapshot(repository: Repository, which: str, stack: str | None, now: datetime) -> SnapshotManifest:
+    """Return the one snapshot of the repository (of a stack) that is meant. Raises as `select_snapshot` does.
+
+    An id whose manifest cannot be trusted raises what is wrong with it.
+    """
+    repository.require_known()
+    if which in repository.list_ids():
+        snapshot = repository.load(which)
+        if stack in (None, snapshot.stack):
+            return snapshot
+    return select_snapshot(repository.load_all()[0], which, now, stack)
 
 
 def _require_one(found: Sequence[SnapshotManifest], words: str) -> SnapshotManifest:

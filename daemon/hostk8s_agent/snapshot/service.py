@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hostk8s_agent.snapshot.durable import make_folder
-from hostk8s_agent.snapshot.errors import (
-    DirectoryMissingError,
-    NothingToUndoError,
-    SnapshotDamagedError,
-    TargetInUseError,
-)
-from hostk8s_agent.snapshot.model import TAG_BEFORE_RESTORE, SnapshotState
+from hostk8s_agent.snapshot.errors import DirectoryMissingError, SnapshotDamagedError, TargetInUseError
+from hostk8s_agent.snapshot.model import SnapshotState
 from hostk8s_agent.snapshot.progress import Meter, ignore
+from hostk8s_agent.snapshot.recovering import Recovery, recover_manifests
 from hostk8s_agent.snapshot.requests import CreateRequest, RestoreOutcome
 from hostk8s_agent.snapshot.restore_journal import RestoreJournals
-from hostk8s_agent.snapshot.restore_planning import plan_restore, require_replaceable
+from hostk8s_agent.snapshot.restore_planning import (
+    build_safety_request,
+    plan_restore,
+    require_replaceable,
+    select_for_restore,
+)
 from hostk8s_agent.snapshot.restoring import Restorer
-from hostk8s_agent.snapshot.selecting import select_snapshot
+from hostk8s_agent.snapshot.selecting import find_snapshot
+from hostk8s_agent.snapshot.sending import expect_work, send_manifests
 from hostk8s_agent.snapshot.shrinking import find_shrinkage
 from hostk8s_agent.snapshot.space import require_space
 from hostk8s_agent.snapshot.taking import find_equal, take_snapshot
@@ -92,11 +94,7 @@ class SnapshotService:
 
         An id whose manifest cannot be trusted raises what is wrong with it.
         """
-        if which in self.repository.list_ids():
-            snapshot = self.repository.load(which)
-            if stack in (None, snapshot.stack):
-                return snapshot
-        return select_snapshot(self.list()[0], which, self._clock(), stack)
+        return find_snapshot(self.repository, which, stack, self._clock())
 
     def require_contract(self, stack: str) -> None:
         """Raise what says why no snapshot of the stack can be taken, as far as its contract tells."""
@@ -110,6 +108,7 @@ class SnapshotService:
         meter.begin("waiting")
         with self._held(f"create a snapshot of {request.stack}"):
             self.repository.prepare()
+            expect_work(self.repository)
             self.repository.sweep()
             former, _ = self.repository.load_all()
             snapshot = take_snapshot(self._surroundings, self.repository, request, former, self._clock(), meter)
@@ -123,6 +122,9 @@ class SnapshotService:
             log.info(CREATED, stack=snapshot.stack, snapshot=snapshot.id, state=snapshot.state.value)
             for listener in self.on_created:
                 listener(snapshot)
+            if request.reached is None:
+                # Else somebody holds the stack at rest meanwhile, and sees to it afterwards.
+                send_manifests(self.repository)
         if snapshot.state is SnapshotState.DAMAGED:
             raise SnapshotDamagedError(
                 f"the snapshot {snapshot.id} could not be read back: {snapshot.marks.reason}",
@@ -141,7 +143,9 @@ class SnapshotService:
             chosen = manifests if ids is None else tuple(self.select(one) for one in ids)
             verifier = Verifier(self.repository, self._clock, meter=meter)
             verifier.expect(chosen)
-            return tuple(verifier.verify(one) for one in chosen), problems if ids is None else ()
+            verified = tuple(verifier.verify(one) for one in chosen)
+            send_manifests(self.repository)
+            return verified, problems if ids is None else ()
 
     def forget(self, snapshot_id: str) -> str:
         """Remove a snapshot, and the archives that no other one has; return its id."""
@@ -151,6 +155,7 @@ class SnapshotService:
                 snapshot_id = self.select(snapshot_id).id
             self.repository.remove(snapshot_id)
             self.repository.sweep()
+            send_manifests(self.repository, is_asked=True)
             return snapshot_id
 
     def expire(
@@ -168,9 +173,23 @@ class SnapshotService:
             return chosen
 
     def tidy(self) -> None:
-        """Do what removing snapshots has left to do, if it is time: what may take long, and is asked for daily."""
+        """Do what was left to do, if it is time: what may take long, and is asked for daily."""
         with self._held("tidy the repository up"):
             self.repository.tidy()
+        left = 1
+        while left:
+            # So many at a time: whoever waits for the lock comes in between.
+            with self._held("send manifests"):
+                left = send_manifests(self.repository, is_asked=True)
+
+    def recover_manifests(self, origin: str = "", *, on_progress: Callable[[Progress], None] = ignore) -> Recovery:
+        """Bring back the manifests that this place (or `origin`) has sent elsewhere and that are not here."""
+        meter = self.build_meter(on_progress)
+        meter.begin("waiting")
+        with self._held("recover manifests"):
+            self.repository.prepare()
+            meter.begin("recovering")
+            return recover_manifests(self.repository, meter, origin=origin)
 
     def pin(self, which: str, *, is_pinned: bool) -> SnapshotManifest:
         """Let a snapshot never expire, or expire again."""
@@ -189,7 +208,7 @@ class SnapshotService:
 
     def plan_restore(self, request: RestoreRequest) -> RestorePlan:
         """Return what a restore would do. Raises what would stop it before anything was changed."""
-        snapshot = self._select_for_restore(request)
+        snapshot = select_for_restore(self.repository, request, self._clock())
         contract, _ = self._surroundings.load_contract(request.target or snapshot.stack)
         users = self._surroundings.find_users(contract)
         plan = plan_restore(self.repository, snapshot, request, contract, users)
@@ -231,6 +250,7 @@ class SnapshotService:
                 restorer.discard_unless_swapping(staged)
                 if not RestoreJournals(self.repository).has_any():
                     self._let_go_on()
+            send_manifests(self.repository)
             log.info(RESTORED, stack=plan.target, snapshot=plan.snapshot.id, safety=safety.id if safety else "")
             return RestoreOutcome(plan, safety, tuple(stopped.notes))
 
@@ -269,33 +289,10 @@ class SnapshotService:
         self.repository.mark(snapshot.id, marks)
         return replace(snapshot, marks=marks)
 
-    def _select_for_restore(self, request: RestoreRequest) -> SnapshotManifest:
-        if not request.is_undo:
-            snapshot = self.select(request.which, request.stack)
-            if snapshot.state is SnapshotState.DAMAGED:
-                raise SnapshotDamagedError(
-                    f"the snapshot {snapshot.id} is damaged: {snapshot.marks.reason}",
-                    hint="restore another one: hostk8s-agent snapshot list",
-                )
-            return snapshot
-        safety = [one for one in self.list(request.stack)[0] if TAG_BEFORE_RESTORE in one.tags]
-        if not safety:
-            raise NothingToUndoError(
-                f"no restore of {request.stack} can be undone", hint="hostk8s-agent snapshot list shows what there is"
-            )
-        return safety[-1]
-
     def _take_safety_snapshot(
         self, plan: RestorePlan, reached: Callable[[], Reached] | None, on_progress: Callable[[Progress], None]
     ) -> SnapshotManifest | None:
-        request = CreateRequest(
-            plan.target,
-            name=f"before {plan.snapshot.id}",
-            tags=(TAG_BEFORE_RESTORE,),
-            skips_missing=True,
-            reached=reached,
-        )
         try:
-            return self.create(request, on_progress=on_progress)
+            return self.create(build_safety_request(plan, reached), on_progress=on_progress)
         except DirectoryMissingError:
             return None

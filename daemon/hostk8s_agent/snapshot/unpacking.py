@@ -26,7 +26,7 @@ def iterate_listing(repository: Repository, tree: str) -> Iterator[Entry]:
 
     Raises `SnapshotDamagedError` when it is missing, broken or another tree's.
     """
-    return _parse(_iterate_lines(repository, tree), tree)
+    return _parse(iterate_lines(repository, tree), tree)
 
 
 def list_devices(repository: Repository, tree: str) -> list[str]:
@@ -34,9 +34,7 @@ def list_devices(repository: Repository, tree: str) -> list[str]:
 
     No line is parsed that cannot be one: inside of a path the quotes would be escaped.
     """
-    lines = (
-        one for one in _iterate_lines(repository, tree) if b'"type":"character"' in one or b'"type":"block"' in one
-    )
+    lines = (one for one in iterate_lines(repository, tree) if b'"type":"character"' in one or b'"type":"block"' in one)
     return [entry.path for entry in _parse(lines, tree) if entry.is_device]
 
 
@@ -78,7 +76,7 @@ class _Comparer:
 
     def __init__(self, repository: Repository, directory: DirectoryManifest) -> None:
         self._directory = directory
-        self._lines = _iterate_lines(repository, directory.archive.tree)
+        self._lines = iterate_lines(repository, directory.archive.tree)
         self.checker = EntryChecker(max_entries=directory.entries, max_bytes=directory.byte_count)
 
     def compare(self, entry: Entry) -> None:
@@ -93,7 +91,8 @@ class _Comparer:
             raise build_damage(f"the archive of {self._directory.name} does not hold what its manifest counts")
 
 
-def _iterate_lines(repository: Repository, tree: str) -> Iterator[bytes]:
+def iterate_lines(repository: Repository, tree: str) -> Iterator[bytes]:
+    """Yield the lines of a tree's listing as they are. Raises as `iterate_listing` does."""
     digest = hashlib.sha256()
     rest = b""
     try:

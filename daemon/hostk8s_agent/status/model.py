@@ -206,12 +206,13 @@ class DrillStatus:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotsStatus:
-    """The snapshots: where they are kept, and the bytes that they take there; `repository` is empty when not known."""
+    """Where snapshots are (empty: not known), their bytes, and what restic has new archives, if any; no secrets."""
 
     repository: str = ""
     bytes: int = 0
     directories: tuple[DirectoryProtection, ...] = ()
     drills: tuple[DrillStatus, ...] = ()
+    restic_repository: str = ""
 
 
 @dataclass(frozen=True, slots=True)

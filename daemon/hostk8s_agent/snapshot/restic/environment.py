@@ -29,7 +29,8 @@ _KEPT = ("PATH", "HOME", "USER", "TMPDIR", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "
 _MIN_SECRET_LENGTH = 4
 _MAX_FILE_BYTES = 1 << 16
 _LINE = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
-_URL_PASSWORD = re.compile(r"(://[^/@\s:]*):[^/@\s]*@")
+# Up to the last @ before the path: a password may have one.
+_URL_PASSWORD = re.compile(r"(://[^/@\s:]*):[^/\s]*@")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -70,7 +71,12 @@ class ResticEnvironment:
         """Return what restic said without anything secret."""
         for secret in self.secrets:
             words = words.replace(secret, "***")
-        return _URL_PASSWORD.sub(r"\1:***@", words)
+        return redact_address(words)
+
+
+def redact_address(words: str) -> str:
+    """Return an address, or words with some in them, without passwords: `rest:https://user:***@host`."""
+    return _URL_PASSWORD.sub(r"\1:***@", words)
 
 
 def build_environment(
