@@ -57,6 +57,46 @@ def test_the_stack_is_found_by_the_folder(run: Callable[..., Any], workspace: An
     assert "name the stack" in run("init").err
 
 
+@pytest.mark.parametrize("stack", ["1", "yes", "0755"])
+def test_a_stack_may_have_a_name_that_yaml_misreads(run: Callable[..., Any], workspace: Any, stack: str) -> None:
+    """It stands in quotes then."""
+    assert run("init", stack).code == 0
+    text = workspace.contract_path(stack).read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["metadata"]["name"] == stack
+    assert (run("contract", "fix", "--check").code, run("validate").code) == (0, 0)
+
+
+def test_what_is_in_the_way_of_a_first_contract_is_told(run: Callable[..., Any], workspace: Any) -> None:
+    """A file where the folder should be, and a link that leads nowhere where the contract should be."""
+    (workspace.stacks_root / "web").write_text("", encoding="utf-8")
+    (workspace.stacks_root / "linked").mkdir()
+    (workspace.stacks_root / "linked/hostk8s.storage.yaml").symlink_to("nowhere")
+    assert "cannot be written: " in run("init", "web").err
+    assert "has its contract" in run("init", "linked").err
+    assert not (workspace.stacks_root / "linked/nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\n---\nb: 2\n", ":2:1: a second YAML document starts here"),
+        ("a: &a [x]\nname: *a\n", ":1:4: an anchor"),
+        ("a: [\n", ":2:1: this is not valid YAML"),
+        ("", ":1:1: the file says nothing"),
+    ],
+)
+def test_what_cannot_be_fixed_is_told_with_its_place(
+    run: Callable[..., Any], write_contract: Callable[..., Path], text: str, words: str
+) -> None:
+    """And not touched."""
+    file = write_contract("one")
+    file.write_text(text, encoding="utf-8")
+    done = run("contract", "fix")
+    assert (done.code, file.read_text(encoding="utf-8")) == (2, text)
+    assert words in done.err
+    assert "fault of hostk8s-agent" not in done.err
+
+
 @pytest.mark.parametrize("stack", ["../../elsewhere", "Bad_Name", "/etc", "a//b", ""])
 def test_a_name_that_cannot_be_is_refused(run: Callable[..., Any], workspace: Any, stack: str) -> None:
     """And nothing is written anywhere."""

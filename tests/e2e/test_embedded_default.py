@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -103,6 +104,20 @@ def test_a_slip_in_a_stacks_name_is_no_event(site: Any) -> None:
     assert "there is no snapshot of smaple yet" in site.run("snapshot", "list", "smaple").stderr
     kinds = [one["type"] for one in json.loads(site.run("events", "-o", "json").stdout)["events"]]
     assert "snapshot.create_failed" not in kinds
+
+
+def test_only_a_file_is_written_over(site: Any, tmp_path: Path) -> None:
+    """Not a folder, and above all no device: root would take /dev/null from the whole machine."""
+    site.save("sample")
+    assert site.run("run", "--once").returncode == 0
+    assert site.run("snapshot", "create", "sample").returncode == 0
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for to in (fifo, tmp_path, tmp_path / "missing/file"):
+        for arguments in (("dump", "--to", str(to)), ("snapshot", "export", "sample", str(to))):
+            done = site.run(*arguments)
+            assert (done.returncode, "fault of hostk8s-agent" in done.stderr) == (2, False)
+    assert fifo.is_fifo()
 
 
 def test_once_reconciles_and_ends(site: Any) -> None:

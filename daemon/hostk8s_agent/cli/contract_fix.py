@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,27 +99,37 @@ def _is_misread(node: yaml.ScalarNode) -> bool:
 
 def _read(path: Path) -> str:
     """Return the text of a file that is safe to read: the contract's own reader has looked at it first."""
+    report = Report(str(path))
     try:
         content = read_contract_file(path, str(path))
-        report = Report(str(path))
         read_document(content, report)
+        if report.count:
+            # A second document, an alias: what is meant is for a person to say, and whoever follows aliases never ends.
+            raise report.error()
         if content.startswith(b"\xef\xbb\xbf"):
             raise FixFailedError(f"{path} begins with a byte order mark", hint="save it as UTF-8 without one")
         return content.decode("utf-8")
     except ContractError as error:
         raise FixFailedError(str(error.problems[0]), hint="see hostk8s-agent validate") from error
-    except (UnreadableError, UnicodeDecodeError) as error:
-        raise FixFailedError(f"{path} cannot be read as YAML", hint="see hostk8s-agent validate") from error
+    except UnreadableError as error:
+        raise FixFailedError(str(report.error().problems[0]), hint="see hostk8s-agent validate") from error
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file at once, with its owner's mode."""
+    """Replace the file at once; owner and mode stay."""
     target = path.resolve()
     beside = target.with_name(f".{target.name}.fixed")
     try:
         with beside.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
-        beside.chmod(target.stat().st_mode & 0o7777)
+            file.flush()
+            # A crash leaves the old file or the new one, never an empty one.
+            os.fsync(file.fileno())
+        status = target.stat()
+        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+            # By sudo: the file stays whose it is.
+            os.chown(beside, status.st_uid, status.st_gid)
+        beside.chmod(status.st_mode & 0o7777)
         beside.replace(target)
     except OSError as error:
         beside.unlink(missing_ok=True)

@@ -45,19 +45,30 @@ FILE_MODE = 0o600
 TOLD_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "KUBECONFIG", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME")
 
 
+class DumpUnwritableError(AgentError):
+    """The bundle cannot be written where it should be."""
+
+    code = "DumpUnwritable"
+
+
 def write_dump(to: Path | None, directory: Path | None) -> ExitCode:
     """Write the bundle, and its path alone to stdout. A part that cannot be had says why in its place."""
     workspace = choose_workspace(directory)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     now = dt.datetime.now(dt.UTC)
     path = to or Path(f"hostk8s-agent-dump-{now:%Y%m%dT%H%M%SZ}.tar.gz")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE) if to is None else _open_given(path)
-    with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as bundle:
-        for name, text in collect(workspace).items():
-            member = tarfile.TarInfo(f"hostk8s-agent-dump/{name}")
-            content = text.encode("utf-8", "backslashreplace")
-            member.size, member.mtime, member.mode = len(content), int(now.timestamp()), FILE_MODE
-            bundle.addfile(member, io.BytesIO(content))
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE) if to is None else _open_given(path)
+        with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as bundle:
+            for name, text in collect(workspace).items():
+                member = tarfile.TarInfo(f"hostk8s-agent-dump/{name}")
+                content = text.encode("utf-8", "backslashreplace")
+                member.size, member.mtime, member.mode = len(content), int(now.timestamp()), FILE_MODE
+                bundle.addfile(member, io.BytesIO(content))
+    except OSError as error:
+        raise DumpUnwritableError(
+            f"{path} cannot be written: {error.strerror}", hint="name another file with --to FILE"
+        ) from error
     write(str(path))
     say("read it before you send it: names of stacks, paths and addresses are in it, secrets are hidden")
     return ExitCode.OK
@@ -130,5 +141,8 @@ def _find_log(workspace: Workspace) -> str:
 
 def _open_given(path: Path) -> int:
     """Open a file that the person has named, anew: what stood there, and who could read it, goes."""
+    if path.exists() and not path.is_file():
+        # A folder; or a device, which root would take from the whole machine.
+        raise DumpUnwritableError(f"{path} is not a file", hint="name another file with --to FILE")
     path.unlink(missing_ok=True)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)

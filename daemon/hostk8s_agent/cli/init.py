@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hostk8s_agent.cli.contract_fix import find_misread, quote
 from hostk8s_agent.cli.exit_codes import ExitCode
 from hostk8s_agent.cli.output import say, write
 from hostk8s_agent.cli.readiness import choose_workspace
@@ -46,6 +48,12 @@ class ContractExistsError(AgentError):
     code = "ContractExists"
 
 
+class ContractUnwritableError(AgentError):
+    """The contract, or what belongs to it, cannot be written."""
+
+    code = "ContractUnwritable"
+
+
 class StackUnnamedError(AgentError):
     """No stack was named, or one that cannot be."""
 
@@ -64,15 +72,22 @@ def write_first_contract(stack: str | None, directory: Path | None) -> ExitCode:
     schema = workspace.stacks_root / SCHEMA_NAME
     relative = "/".join([".."] * (name.count("/") + 1) + [SCHEMA_NAME])
     text = TEMPLATE.format(schema=relative, stack=name, folded=fold_stack_name(name))
-    file.parent.mkdir(parents=True, exist_ok=True)
+    # A stack may be called 1, or yes.
+    text = quote(text, list(find_misread(text)))
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(file):
+            raise ContractExistsError(
+                f"{name} has its contract: {workspace.relative(file)}", hint="edit it; nothing was changed"
+            )
         with file.open("x", encoding="utf-8") as opened:
             opened.write(text)
-    except FileExistsError as error:
-        raise ContractExistsError(
-            f"{name} has its contract: {workspace.relative(file)}", hint="edit it; nothing was changed"
+        schema.write_text(json.dumps(render_schema(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ContractUnwritableError(
+            f"{workspace.relative(file)} cannot be written: {error.strerror}",
+            hint="its folder must be one that you may write to",
         ) from error
-    schema.write_text(json.dumps(render_schema(), indent=2) + "\n", encoding="utf-8")
     write(workspace.relative(file))
     say("edit it: path, size and owner are what the program of this stack needs")
     return ExitCode.OK

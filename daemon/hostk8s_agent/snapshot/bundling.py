@@ -45,6 +45,9 @@ def write_bundle(repository: Repository, snapshot: SnapshotManifest, file: Path,
     Such a copy has an id of its own.
     """
     meter = meter or Meter()
+    if file.exists() and not file.is_file():
+        # A folder; or a device, which root would take from the whole machine.
+        raise BundleRefusedError(f"{file} is not a file", hint="name a file, new or to be replaced")
     if snapshot.engine != ARCHIVE_ENGINE:
         with tempfile.TemporaryDirectory(prefix=INCOMING_PREFIX, dir=file.resolve().parent) as scratch:
             packed = Repository(Path(scratch))
