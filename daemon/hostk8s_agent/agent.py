@@ -98,7 +98,14 @@ class Agent:
         self.lifecycle = build_lifecycle(
             workspace,
             settings,
-            Grounds(self.inventory, self._book, self._connections.cluster, facts.get(FACT_FOLDER, ""), self._secure),
+            Grounds(
+                self.inventory,
+                self._book,
+                self._connections.cluster,
+                facts.get(FACT_FOLDER, ""),
+                self._secure,
+                self._connections.find_loss,
+            ),
             PruneReports(self._enqueue, self._board.record_event, self._recorder.record_fact),
         )
         memory = Memory(self._remembered, find_past_where(facts))
@@ -196,13 +203,13 @@ class Agent:
 
     def status(self) -> AgentStatus:
         """What is true now."""
-        watch = self._watcher.state()
+        watch, stacks = self._watcher.state(), self._board.stacks()
         return AgentStatus(
             agent=AgentInfo(self._phase, __version__, os.getpid(), str(self._workspace.root), self._started_at),
             docker=self._connections.docker_status(),
             cluster=self._connections.cluster_status(),
             watch=watch.describe(),
-            stacks=self._board.stacks(),
+            stacks=stacks,
             problems=(
                 *self.settings_problems(),
                 *self._connections.problems(),
@@ -212,6 +219,7 @@ class Agent:
             ),
             snapshots=self.snapshots.status(),
             notifications=self.notifications.status(),
+            left_behind=self.lifecycle.leftovers.find_left_behind({stack.name for stack in stacks}),
         )
 
     def request_reconcile(self, stacks: Sequence[str] | None, *, wait_seconds: float | None) -> tuple[StackStatus, ...]:

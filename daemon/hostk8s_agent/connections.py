@@ -109,6 +109,7 @@ class Connections:
             scratch_folder=state_folder(workspace) / "credentials",
             on_change=self._on_cluster_change,
             on_object=reports.on_object,
+            find_reason=self._find_nodes_away,
         )
         self._events = EventPublisher(self._cluster) if settings.kubernetes_events else None
         sources = _find_sources(settings)
@@ -152,6 +153,11 @@ class Connections:
     def volume(self) -> VolumeAccess:
         """Return the way into the volume. Raises the `VolumeError` that says why there is none."""
         return self._volume.current_access()
+
+    def find_loss(self) -> Problem | None:
+        """Return the problem of a lost volume, None while it is there or not known to be lost."""
+        state = self._volume.state()
+        return state.problem if state.state == "VolumeLost" else None
 
     def accept_volume_loss(self) -> bool:
         """Begin anew in place of a lost volume; return whether there was a loss."""
@@ -261,6 +267,7 @@ class Connections:
         state = self._cluster.state()
         if state.state != "Connected":
             self._mounts.forget_waiting()
+            self._mounts.look_soon()
             self._reports.on_change("cluster", state.state)
             return
         self._remember(FACT_CLUSTER, state.uid)
@@ -268,6 +275,9 @@ class Connections:
             self._events.wake()
         # The return is told when it is known whether the nodes have the volume: nothing could be made before.
         self._mounts.look_soon(lambda: self._reports.on_change("cluster", state.state))
+
+    def _find_nodes_away(self) -> Problem | None:
+        return self._mounts.find_away()
 
     def _find_connected_cluster(self) -> tuple[str, str] | None:
         state = self._cluster.state()

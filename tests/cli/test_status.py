@@ -7,24 +7,35 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+import hostk8s_agent
 from hostk8s_agent.cli.columns import render_age
 from hostk8s_agent.cli.output import Screen
+from hostk8s_agent.cli.readiness import UNSEEN_CODES
 from hostk8s_agent.cli.status_page import render_status_page
+from hostk8s_agent.cli.status_past import render_past
 from hostk8s_agent.errors import Problem
-from hostk8s_agent.status.model import DirectoryProtection, SnapshotsStatus, render_agent_status
+from hostk8s_agent.status.model import (
+    DirectoryProtection,
+    DriftStatus,
+    LeftDirectory,
+    SnapshotsStatus,
+    render_agent_status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from hostk8s_agent.control.server import ControlServer
     from hostk8s_agent.workspace import Workspace
 
+PACKAGE = Path(hostk8s_agent.__file__).parent
 # Each takes longer to import than everything that `status` does.
 HEAVY = (
     "pydantic",
@@ -233,3 +244,54 @@ def test_a_reader_that_goes_away_is_no_error(server: ControlServer, agent: Any, 
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_every_code_that_hides_stacks_is_one_that_the_watch_tells() -> None:
+    """A code that is misspelt here would let `status` say 0 while stacks are not seen."""
+    told = "\n".join(one.read_text(encoding="utf-8") for one in (PACKAGE / "watch").glob("*.py"))
+    assert {code for code in UNSEEN_CODES if f'"{code}"' not in told} == set()
+    assert "StacksFolderReplacedEmpty" in UNSEEN_CODES
+
+
+def test_what_is_each_stacks_problem_is_told_once(agent: Any) -> None:
+    """A thousand stacks that wait for the cluster are one problem."""
+    problem = Problem("ClusterUnreachable", "the cluster hostk8s was deleted", "create it again")
+    stacks = tuple(replace(one, problems=(problem,)) for one in agent.board.stacks())
+    document = render_agent_status(replace(agent.status(), stacks=stacks, problems=(problem,)))
+    assert render_status_page(document, Screen()).count("    hint: create it again") == 1
+
+
+def test_what_was_put_back_and_left_behind_lately_is_told_in_a_sentence_each(agent: Any) -> None:
+    """A person who removed something by mistake reads that it is back, or how it comes back; and later no more."""
+    drift = (
+        DriftStatus("PersistentVolume/pv", "existence", "present", None, "", "2025-01-31T08:00:00.000Z"),
+        DriftStatus(
+            "PersistentVolume/pv", "spec.capacity.storage", "5Gi", "9Gi", "kubectl", "2025-01-31T08:00:01.000Z"
+        ),
+        DriftStatus("/mnt/pv/sample/logs", "existence", "present", None, "", "2025-01-31T08:00:02.000Z"),
+    )
+    left = LeftDirectory("old", "software/stacks/old/hostk8s.storage.yaml", "/mnt/pv/old", "2025-01-31T08:00:00.000Z")
+    stack = replace(agent.board.stack("sample"), drift=drift)
+    document = render_agent_status(replace(agent.status(), stacks=(stack,), left_behind=(left,)))
+    now = datetime.fromisoformat("2025-01-31T08:00:03Z").timestamp()
+    again = "was removed, and was made again at 2025-01-31"
+    assert list(render_past(document, now, Screen())) == [
+        "",
+        "Put back",
+        (
+            f"  sample: /mnt/pv/sample/logs {again}T08:00:02.000Z, empty; what a snapshot has of it comes back with "
+            "hostk8s-agent snapshot restore sample"
+        ),
+        (
+            "  sample: spec.capacity.storage of PersistentVolume/pv was made 9Gi by kubectl, and was put back to 5Gi "
+            "at 2025-01-31T08:00:01.000Z; nothing is to be done"
+        ),
+        f"  sample: PersistentVolume/pv {again}T08:00:00.000Z; its data stays, nothing is to be done",
+        "",
+        "Left behind",
+        (
+            f"  old: its contract is gone, and nothing was changed in /mnt/pv/old; bring {left.file} back, and it is "
+            "used again, or see what it holds: hostk8s-agent orphans"
+        ),
+    ]
+    assert list(render_past(document, now + 8 * 86_400, Screen())) == []

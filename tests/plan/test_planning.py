@@ -377,6 +377,8 @@ def test_an_object_that_is_being_deleted_is_waited_for(
     [blocked] = plan_stack(desired, with_object(in_place(), wanted, is_terminating=True, claim=claim)).blocked
     assert (blocked.problem.code, blocked.is_waiting) == ("ObjectTerminating", True)
     assert words in blocked.problem.message
+    assert blocked.problem.message.endswith("; its data stays")
+    assert ("pods go on with it" in blocked.problem.hint) == bool(claim)
 
 
 class TestObjectsOfOthers:
@@ -392,6 +394,16 @@ class TestObjectsOfOthers:
         assert (blocked.problem.code, blocked.is_waiting) == ("ObjectForeign", False)
         assert "terraform made it" in blocked.problem.message
         assert blocked.drift == (Drift("spec.capacity.storage", "1Gi", "9Gi"),)
+
+    def test_one_with_our_label_alone_is_never_deleted(self, desired: DesiredState, in_place: InPlace) -> None:
+        """A label can be copied from one of ours: a class of another provisioner is somebody's, whatever it says."""
+        wanted = find(desired, STORAGE_CLASS)
+        manifest = changed(wanted, "example.com/nfs", "provisioner")
+        managers = (FieldManager("helm", "Update"),)
+        plan = plan_stack(desired, with_object(in_place(), wanted, manifest=manifest, managers=managers))
+        assert [one.problem.code for one in plan.blocked] == ["ObjectForeign"]
+        assert "helm made it" in plan.blocked[0].problem.message
+        assert plan.objects == ()
 
     def test_one_without_any_field_manager_is_foreign_too(self, desired: DesiredState, in_place: InPlace) -> None:
         """What is not known to be ours is not ours."""

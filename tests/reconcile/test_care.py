@@ -43,6 +43,7 @@ class Backends:
         self.leading: tuple[ObservedObject, ...] = ()
         self.pods: tuple[ObservedPod, ...] = ()
         self.failure: ClusterError | None = None
+        self.is_lost = False
         self.ledger = HolderLedger(describe_me("me", folder, "mine"), may_write=True)
 
     def volume(self) -> HostDirectoryAccess:
@@ -58,7 +59,7 @@ class Backends:
         return tuple(pod for pod in self.pods if pod.mounts(path))
 
     def accept_volume_loss(self) -> bool:
-        return False
+        return self.is_lost
 
 
 class Ground:
@@ -240,3 +241,11 @@ def test_only_what_a_contract_once_had_is_purged(ground: Ground, path: str, code
         ground.care.purge(path)
     assert refused.value.code == code
     assert (ground.root / "old/data/file").exists()
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_what_was_lost_with_the_volume_is_left_behind_no_more(ground: Ground, *, is_lost: bool) -> None:
+    """Once a person has accepted the loss, nothing may tell that an old directory still holds data."""
+    ground.backends.is_lost = is_lost
+    assert ground.care.accept_volume_loss() == is_lost
+    assert bool(ground.inventory.unwanted_directories()) != is_lost

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hostk8s_agent.cluster.manifests import ManifestFiles
-from hostk8s_agent.errors import ClusterError, VolumeError
+from hostk8s_agent.errors import ClusterError, Problem, VolumeError
 from hostk8s_agent.plan.actions import DeleteObject
 from hostk8s_agent.plan.desired import ObjectKey
 from hostk8s_agent.plan.observed import ObservedObject
@@ -57,15 +57,16 @@ class Bench:
         self.files = root / "data/manifests"
         self.inventory = Inventory((), lambda _key, _entry: None, clock=lambda: self.now)
         self.book = ContractBook(self.workspace, last_good={}, holders={}, clock=lambda: self.now)
-        leftovers = Leftovers(self.workspace, self.inventory, self.book, lambda _stacks: None)
+        leftovers = self.leftovers = Leftovers(self.workspace, self.inventory, self.book, lambda _stacks: None)
         cluster = cluster or ManifestFiles(self.files)
         volume = HostDirectoryAccess(root / "data/pv")
         reports = PruneReports(
             lambda _stacks: None, lambda _type, words, _stack: self.pruned.append(words), self.facts.__setitem__
         )
         self.unsecured = ""
+        self.loss: Problem | None = None
         self.secured: list[tuple[str, ...]] = []
-        grounds = Grounds(self.inventory, self.book, lambda: cluster, secure=self.secure)
+        grounds = Grounds(self.inventory, self.book, lambda: cluster, secure=self.secure, find_loss=lambda: self.loss)
         options = PruneOptions(grace_seconds=GRACE_SECONDS)
         self.pruning = Pruning(self.workspace, grounds, leftovers, reports, options, clock=lambda: self.now)
         self.reconciler = StackReconciler(
@@ -81,7 +82,7 @@ class Bench:
                 on_forgotten=lambda _stack: None,
                 on_affected=lambda _stacks: None,
             ),
-            Lifecycle(leftovers, self.pruning, Releasing(grounds, reports)),
+            Lifecycle(leftovers, self.pruning, Releasing(grounds, reports), find_loss=grounds.find_loss),
             clock=lambda: self.now,
         )
 
@@ -461,3 +462,40 @@ def test_what_is_made_again_and_removed_again_is_pruned_again(bench: Bench) -> N
         assert bench.run("sample") is None
     assert len(bench.pruned) == 4
     assert list(bench.files.iterdir()) == []
+
+
+def test_a_volume_lost_while_a_prune_waits_is_what_the_stack_tells(bench: Bench) -> None:
+    """Nothing is said to be kept that is gone, nothing is pruned, and what is to be done is told; then it goes on."""
+    bench.save("sample", "one")
+    bench.remove("sample")
+    bench.loss = Problem("VolumeLost", "the Docker volume v that held this workspace's data is gone", "accept the loss")
+    bench.pass_after(GRACE_SECONDS + 1)
+    status = bench.run("sample")
+    assert status is not None
+    assert (status.state, bench.pruned) == ("Removing", [])
+    assert status.message == "the contract is gone, and the Docker volume v that held this workspace's data is gone"
+    assert [one.code for one in status.problems] == ["VolumeLost", "ContractGone"]
+    assert status.problems[0].hint == "accept the loss"
+    assert "kept" not in repr((status.message, status.problems, status.directories))
+    bench.loss = None
+    bench.pruning.run_pass()
+    assert len(bench.pruned) == 2
+
+
+def test_what_a_gone_stack_leaves_behind_is_known_until_somebody_has_it(bench: Bench) -> None:
+    """When its objects are pruned nothing else tells of the stack; a path that another one has is that one's."""
+    bench.save("gone", "one", "two")
+    bench.save("other", "three")
+    bench.remove("gone")
+    bench.pass_after(GRACE_SECONDS + 1)
+    bench.run("gone")
+    shown = {one.name for one in bench.board.stacks()}
+    assert shown == {"other"}
+    left = bench.leftovers.find_left_behind(shown)
+    assert [(one.stack, one.path) for one in left] == [("gone", "/mnt/pv/gone/one"), ("gone", "/mnt/pv/gone/two")]
+    assert left[0].file == "software/stacks/gone/hostk8s.storage.yaml"
+    text = bench.workspace.contract_path("other").read_text(encoding="utf-8")
+    bench.workspace.contract_path("other").write_text(text.replace("/mnt/pv/other/three", "/mnt/pv/gone/one"))
+    bench.run("other")
+    assert [one.path for one in bench.leftovers.find_left_behind({"other"})] == ["/mnt/pv/gone/two"]
+    assert bench.leftovers.find_left_behind({"other", "gone"}) == ()

@@ -96,7 +96,7 @@ def test_json_has_the_names_that_scripts_rely_on() -> None:
     )
     document = render_agent_status(status)
     assert document["apiVersion"] == "agent.hostk8s.io/v1"
-    parts = {"agent", "docker", "cluster", "watch", "stacks", "problems", "snapshots", "notifications"}
+    parts = {"agent", "docker", "cluster", "watch", "stacks", "problems", "snapshots", "notifications", "leftBehind"}
     assert set(document) == {"apiVersion", *parts}
     assert {"state", "endpoint", "volume", "access"} <= set(document["docker"])
     assert {"state", "context", "server", "uid"} <= set(document["cluster"])

@@ -272,3 +272,35 @@ def test_a_token_that_cannot_be_removed_is_no_error(tmp_path: Path) -> None:
     access = HostDirectoryAccess(tmp_path)
     access.close()
     remove_token(access, WORKSPACE)
+
+
+@pytest.mark.engine
+def test_a_cluster_that_was_deleted_or_stopped_is_told_from_one_that_does_not_answer(
+    watched: Watched, docker: Engine, make_node: MakeNode, tmp_path: Path, wait_until: Wait
+) -> None:
+    """The port alone says `connection refused`; its containers say what happened, and what is to be done."""
+    watched.cluster, connected = None, watched.cluster
+    watched.look(wait_until)
+    assert watched.watch.find_away() is None, "a cluster whose nodes were never seen here may be anywhere"
+    watched.cluster = connected
+    container = make_node(source=str(tmp_path / "pv"))
+    watched.look(wait_until)
+    watched.cluster = None
+    watched.look(wait_until)
+    assert watched.watch.find_away() is None, "its node runs"
+    docker.client.stop(container, timeout=0)
+    watched.look(wait_until)
+    stopped = watched.watch.find_away()
+    assert stopped is not None
+    assert "is stopped" in stopped.message
+    assert "docker start " in stopped.hint
+    remove_container(docker, container)
+    watched.look(wait_until)
+    gone = watched.watch.find_away()
+    assert gone is not None
+    assert "was deleted" in gone.message
+    assert "the data stays in the volume" in gone.message
+    assert "make start" in gone.hint
+    watched.cluster = connected
+    watched.look(wait_until)
+    assert watched.watch.find_away() is None

@@ -72,7 +72,8 @@ def explain_stack(document: Document, name: str) -> Explanation:
     for stack in document["stacks"]:
         if stack["name"] == name:
             is_well = stack["state"] == "Ready"
-            because = (stack["message"], *(_tell(one) for one in stack["problems"]), *_find_causes(document, stack))
+            told = (stack["message"], *(_tell(one) for one in stack["problems"]), *_find_causes(document, stack))
+            because = tuple(dict.fromkeys(told))
             to_change = [one["hint"] for one in stack["problems"] if one["hint"]]
             if is_well:
                 to_change = [f"edit {stack['file']} and save it"]
@@ -215,7 +216,8 @@ def _find_causes(document: Document, part: Document) -> list[str]:
     for name, label in (("docker", "Docker"), ("cluster", "the cluster")):
         state = document[name]["state"]
         if state not in {"Connected", "Absent"} and document["agent"]["state"] != "NotRunning":
-            causes.append(f"{label} is {state.lower()}: {document[name]['message']}".rstrip(": "))
+            how = document[name]["message"] or f"{label} is {state}"
+            causes.append(how)
     return causes
 
 

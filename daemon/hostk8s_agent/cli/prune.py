@@ -29,7 +29,9 @@ def prune(output: OutputFormat, workspace: Path | None, *, is_confirmed: bool) -
     else:
         write_document(found, output)
     if is_confirmed and found["objects"]:
-        say("these are pruned now; hostk8s-agent status shows what is left. The data stays.")
+        is_any_free = any(_find_hold(one, found) is None for one in found["objects"])
+        what = "what is not held is pruned now" if is_any_free else "nothing is pruned: all of it is held"
+        say(f"{what}; hostk8s-agent status shows what is left. The data stays.")
     return ExitCode.OK if is_confirmed or not found["objects"] else ExitCode.NOT_READY
 
 
@@ -38,7 +40,7 @@ def _render(found: Document, screen: Screen) -> Iterator[str]:
     if not objects:
         yield "Nothing to prune: a contract asks for everything that the agent has made."
         return
-    rows = [[Cell(one["stack"]), Cell(one["subject"]), Cell(_describe(one, found["problem"]))] for one in objects]
+    rows = [[Cell(one["stack"]), Cell(one["subject"]), Cell(_describe(one, found))] for one in objects]
     yield from render_table(("STACK", "OBJECT", "WHAT BECOMES OF IT"), rows, screen)
     problems = [found["problem"], *(one["problem"] for one in objects)]
     seen: list[Document] = []
@@ -50,7 +52,12 @@ def _render(found: Document, screen: Screen) -> Iterator[str]:
             yield from wrap(f"hint: {problem['hint']}", "  ", screen)
 
 
-def _describe(one: Document, general: Document | None) -> str:
-    if problem := one["problem"] or general:
+def _find_hold(one: Document, found: Document) -> Document | None:
+    problem: Document | None = one["problem"] or found["problem"]
+    return problem
+
+
+def _describe(one: Document, found: Document) -> str:
+    if problem := _find_hold(one, found):
         return f"held: {problem['code']}"
     return f"pruned in {one['afterSeconds']:g} s" if one["afterSeconds"] else "pruned now"

@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from hostk8s_agent.workspace import Workspace
 
 # With one of these, there may be stacks that nobody has seen: what is shown is not all.
-_UNSEEN_CODES = frozenset(
-    {"StacksFolderMissing", "StacksFolderUnreadable", "FolderUnreadable", "TooManyFolders", "StackNameNotUtf8"}
+UNSEEN_CODES = frozenset(
+    {
+        "FolderUnreadable",
+        "StackNameNotText",
+        "StacksFolderMissing",
+        "StacksFolderReplacedEmpty",
+        "StacksFolderUnreadable",
+        "TooManyFolders",
+    }
 )
 
 
 def find_readiness(stacks: Iterable[Mapping[str, Any]], problems: Iterable[Mapping[str, Any]] = ()) -> ExitCode:
     """Return OK when every stack is Ready and every stack was seen, else NOT_READY."""
     is_ready = all(stack["state"] == "Ready" for stack in stacks)
-    is_seen = not any(problem["code"] in _UNSEEN_CODES for problem in problems)
+    is_seen = not any(problem["code"] in UNSEEN_CODES for problem in problems)
     return ExitCode.OK if is_ready and is_seen else ExitCode.NOT_READY
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.cli.columns import Cell, cut, drop_columns, render_age, render_table, wrap
 from hostk8s_agent.cli.output import escape_controls
+from hostk8s_agent.cli.status_past import render_past
 from hostk8s_agent.cli.status_snapshots import render_protection, render_sizes
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def render_status_page(document: Document, screen: Screen, *, is_wide: bool = Fa
     lines += rows or ["No stack has a contract: software/stacks/<stack>/hostk8s.storage.yaml"]
     problems = [*document["problems"], *(problem for stack in stacks for problem in stack["problems"])]
     lines += _render_problems(problems, screen)
+    lines += render_past(document, time.time(), screen)
     return lines
 
 
@@ -190,7 +192,8 @@ def _render_stack(stack: Document, screen: Screen, protected: str, show: Callabl
 
 def _render_problems(problems: Iterable[Mapping[str, Any]], screen: Screen) -> Iterator[str]:
     is_first = True
-    for problem in problems:
+    # What is wrong with Docker or the cluster is each stack's problem too.
+    for problem in {tuple(one.items()): one for one in problems}.values():
         if is_first:
             yield from ("", screen.paint("Problems", "bold"))
             is_first = False

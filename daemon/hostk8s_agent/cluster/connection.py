@@ -58,7 +58,8 @@ class ClusterConnection(ClaimsInMirror):
     Implements `ClusterAccess`. It can be started before the cluster, or the kubeconfig, exists. `on_change` is
     called when the state changes, `on_object` with each StorageClass or PersistentVolume that someone else
     changed (or whose claim changed); both from threads of ours, and they should return at once.
-    `scratch_folder` is ours alone: key material stands in it for moments.
+    `scratch_folder` is ours alone: key material stands in it for moments. `find_reason` returns why a server cannot be
+    reached, where that is known better than by knocking at its port.
     """
 
     def __init__(
@@ -69,9 +70,11 @@ class ClusterConnection(ClaimsInMirror):
         on_change: Callable[[], None],
         on_object: Callable[[ObjectKey], None],
         timing: ConnectionTiming | None = None,
+        find_reason: Callable[[], Problem | None] = lambda: None,
     ) -> None:
         self._timing = timing or ConnectionTiming()
         self._scratch_folder = scratch_folder
+        self._find_reason = find_reason
         self._on_change = contain(on_change)
         self._counter = RequestCounter()
         self._mirror = Mirror()
@@ -110,7 +113,9 @@ class ClusterConnection(ClaimsInMirror):
 
     def state(self) -> ClusterState:
         """Return how the connection stands."""
-        return self._state
+        state = self._state
+        reason = self._find_reason() if state.state == "Unreachable" else None
+        return state if reason is None else replace(state, problem=reason)
 
     @property
     def alive_at(self) -> float:
@@ -188,7 +193,7 @@ class ClusterConnection(ClaimsInMirror):
     def _require_session(self) -> Session:
         session = self._session
         if session is None:
-            raise ClusterUnavailableError(self._state.problem or _CONNECTING)
+            raise ClusterUnavailableError(self.state().problem or _CONNECTING)
         if not session.is_fresh():
             raise ClusterUnavailableError(explain_staleness(self._state.server, self._timing).problem)
         return session

@@ -18,7 +18,13 @@ from hostk8s_agent.plan.actions import (
 )
 from hostk8s_agent.plan.differing import diff_directory, diff_object, immutable_fields
 from hostk8s_agent.plan.mounting import MountFinding, keep_affinity, keep_to_nodes
-from hostk8s_agent.plan.ownership import find_adoptable_manager, find_other_workspace, is_ours, render_managers
+from hostk8s_agent.plan.ownership import (
+    find_adoptable_manager,
+    find_other_workspace,
+    is_applied_by_us,
+    is_ours,
+    render_managers,
+)
 from hostk8s_agent.plan.replacing import plan_release, plan_replacement
 from hostk8s_agent.plan.reserving import keep_claim, reserve_for
 from hostk8s_agent.plan.wording import block, explain_drift, resource_of, subject_of
@@ -180,6 +186,9 @@ def _plan_existing(
     elif not drift:
         return None
     if not found.is_in_file and (immutable := immutable_fields(drift)):
+        if not is_applied_by_us(found) and find_adoptable_manager(desired, found) is None:
+            # A label can be copied: nothing is deleted on its word alone.
+            return block(desired, _explain_foreign(found, immutable), immutable)
         return plan_replacement(replace(desired, manifest=_keep_to_nodes(desired, limits)), found, immutable)
     reason = explain_drift(drift) if adopts_from is None else f"{adopts_from} made it; it is adopted"
     return ApplyObject(
@@ -196,10 +205,12 @@ def _plan_existing(
 
 def _explain_terminating(found: ObservedObject) -> Problem:
     holder = f"until its claim {found.claim} is gone" if found.claim else "until its finalizers are gone"
+    data = "; its data stays" if found.key.kind == "PersistentVolume" else ""
+    pods = "pods go on with it, and " if found.claim else ""
     return Problem(
         "ObjectTerminating",
-        f"{subject_of(found.key)} is being deleted; Kubernetes keeps it {holder}",
-        "nothing to do: the agent makes it again as soon as it is gone",
+        f"{subject_of(found.key)} is being deleted; Kubernetes keeps it {holder}{data}",
+        f"nothing to do: {pods}the agent makes it again as soon as it is gone",
     )
 
 

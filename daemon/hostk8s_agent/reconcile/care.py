@@ -151,7 +151,11 @@ class VolumeCare:
 
     def accept_volume_loss(self) -> bool:
         """Begin anew in place of a lost volume; return whether there was a loss."""
-        return self._sources.backends.accept_volume_loss()
+        was_lost = self._sources.backends.accept_volume_loss()
+        if was_lost:
+            # What no contract asks for is not made anew, and must not be told as left behind.
+            self._sources.inventory.forget(one.key for one in self._sources.inventory.unwanted_directories())
+        return was_lost
 
     def take_over(self, path: str) -> tuple[str, ...]:
         """Take a path from the workspaces that hold it, all of them silent; return where they are.

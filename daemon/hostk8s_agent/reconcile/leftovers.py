@@ -11,7 +11,9 @@ from hostk8s_agent.plan.ownership import find_named_workspace
 from hostk8s_agent.plan.pruning import Leftover, Surroundings, Verdict, judge_leftover, plan_pruning
 from hostk8s_agent.plan.wording import subject_of
 from hostk8s_agent.reconcile.inventory import object_key
+from hostk8s_agent.status.board import render_time
 from hostk8s_agent.status.inventory import InventoryKey
+from hostk8s_agent.status.model import LeftDirectory
 from hostk8s_agent.workspace import STACKS_FOLDER
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from hostk8s_agent.reconcile.inventory import Applied, Inventory
     from hostk8s_agent.status.inventory import InventoryEntry
     from hostk8s_agent.workspace import Workspace
+
+# Each is compared with all contracts, whenever somebody looks at the status; `orphans` shows all.
+_SHOWN_DIRECTORIES = 10
 
 
 class Leftovers:
@@ -151,6 +156,22 @@ class Leftovers:
         """Let others have the paths that a stack has left behind with its last object; the data stays there."""
         if left := self._inventory.paths_left_by(stack):
             self._on_affected(self._book.release_holder(stack, left))
+
+    def find_left_behind(self, shown: Collection[str]) -> tuple[LeftDirectory, ...]:
+        """Return the directories of stacks that are not `shown`, since their contract went; the newest, and not all."""
+        gone = [one for one in self._inventory.unwanted_directories() if one.key.stack not in shown]
+        gone.sort(key=lambda one: one.unwanted_since or 0.0, reverse=True)
+        return tuple(
+            LeftDirectory(
+                one.key.stack,
+                self._workspace.relative(self._workspace.contract_path(one.key.stack)),
+                one.key.name,
+                render_time(one.unwanted_since or 0.0),
+            )
+            for one in gone[:_SHOWN_DIRECTORIES]
+            # Another stack may have it by now.
+            if not self._book.find_claims(one.key.name)
+        )
 
     def _forget(self, leftover: Leftover) -> None:
         """Take a leftover out of the inventory: it is gone, or not ours."""

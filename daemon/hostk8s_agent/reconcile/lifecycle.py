@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hostk8s_agent.cluster.access import ClusterAccess
+    from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.pruning import Leftover, Verdict
     from hostk8s_agent.reconcile.pruning_terms import Grounds, PrunePreview, PruneReports
     from hostk8s_agent.settings import Settings
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """The leftovers of all stacks and their pruning; whether and how a Released volume is made bindable again."""
+    """The leftovers of all stacks and their pruning; whether and how a Released volume is made bindable again.
+
+    `find_loss` returns the problem of a lost volume, None while it is there.
+    """
 
     leftovers: Leftovers
     pruning: Pruning
     releasing: Releasing
     may_release: bool = True
+    find_loss: Callable[[], Problem | None] = lambda: None
 
     def preview_pruning(self) -> PrunePreview:
         """Return what pruning has before it, and change nothing. Raises a `ClusterError`."""
@@ -72,4 +77,4 @@ def build_lifecycle(workspace: Workspace, settings: Settings, grounds: Grounds, 
     leftovers = Leftovers(workspace, grounds.inventory, grounds.book, reports.on_affected)
     options = PruneOptions(settings.prune, settings.prune_grace_seconds)
     pruning = Pruning(workspace, grounds, leftovers, reports, options)
-    return Lifecycle(leftovers, pruning, Releasing(grounds, reports), settings.rebind_released)
+    return Lifecycle(leftovers, pruning, Releasing(grounds, reports), settings.rebind_released, grounds.find_loss)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.plan.observed import ObservedObject
     from hostk8s_agent.reconcile.leftovers import Leftovers
     from hostk8s_agent.reconcile.pruning_terms import Grounds, PruneOptions, PruneReports
+    from hostk8s_agent.watch.scan import ScanResult
     from hostk8s_agent.workspace import Workspace
 
 log = structlog.get_logger()
@@ -120,7 +121,7 @@ class Pruning:
         judged = self._judge()
         free = [verdict for verdict, _ in judged if verdict.state == "free"]
         plan = self._plan(free, {verdict.leftover.key for verdict in free})
-        doubt, _ = find_doubt(self._workspace, self._folder_seen_before) if judged else (None, None)
+        doubt, _ = self._find_doubt() if judged else (None, None)
         general = doubt or plan.brake
         objects = tuple(
             (
@@ -209,7 +210,7 @@ class Pruning:
 
     def _prune(self, free: Sequence[Verdict], due: set[ObjectKey]) -> tuple[PruneState, float | None]:
         """Delete what may be deleted; return what was found, and in how many seconds to look again by ourselves."""
-        doubt, scan = find_doubt(self._workspace, self._folder_seen_before)
+        doubt, scan = self._find_doubt()
         if doubt is not None:
             return PruneState(doubt), _GIT_SECONDS if doubt.code == GIT_AT_WORK else _CONTRACTS_SECONDS
         if scan.files:
@@ -289,6 +290,10 @@ class Pruning:
         if identity and identity != self._folder_seen_before:
             self._folder_seen_before = identity
             self._reports.on_fact(FACT_FOLDER, identity)
+
+    def _find_doubt(self) -> tuple[Problem | None, ScanResult]:
+        doubt, scan = find_doubt(self._workspace, self._folder_seen_before)
+        return self._grounds.find_loss() or doubt, scan
 
     def _off_problem(self) -> Problem | None:
         return None if self._options.is_on else PRUNE_OFF

@@ -45,7 +45,8 @@ class Grounds:
     """What pruning goes by: what was applied, the contracts in force, the cluster, and what was known before.
 
     `folder_seen_before` is the identity of the stacks folder when it last held a contract, empty where that is not
-    known. `secure` takes a snapshot of a directory before the PersistentVolume that leads there is pruned.
+    known. `secure` takes a snapshot of a directory before the PersistentVolume that leads there is pruned. `find_loss`
+    returns the problem of a lost volume, None while it is there: with it nothing is pruned.
     """
 
     inventory: Inventory
@@ -53,6 +54,7 @@ class Grounds:
     cluster: Callable[[], ClusterAccess]
     folder_seen_before: str = ""
     secure: SecureDirectory = secure_nothing
+    find_loss: Callable[[], Problem | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

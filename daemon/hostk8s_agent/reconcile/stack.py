@@ -190,7 +190,8 @@ class StackReconciler:
             self._reports.board.remove_stack(stack, "its contract and its objects are gone; the data stays")
             self._reports.on_forgotten(stack)
             return RunResult()
-        self._show(replace(describe_gone(before, facts), last_reconciled_at=self._now()), b"")
+        gone = describe_gone(before, facts, self._lifecycle.find_loss())
+        self._show(replace(gone, last_reconciled_at=self._now()), b"")
         return RunResult()
 
     def _take_stock(self, desired: DesiredState, observed: ObservedState, status: StackStatus) -> None:

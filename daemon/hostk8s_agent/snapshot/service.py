@@ -209,6 +209,7 @@ class SnapshotService:
     def plan_restore(self, request: RestoreRequest) -> RestorePlan:
         """Return what a restore would do. Raises what would stop it before anything was changed."""
         snapshot = select_for_restore(self.repository, request, self._clock())
+        self._surroundings.volume()
         contract, _ = self._surroundings.load_contract(request.target or snapshot.stack)
         users = self._surroundings.find_users(contract)
         plan = plan_restore(self.repository, snapshot, request, contract, users)

@@ -47,22 +47,45 @@ def add_leftovers(status: StackStatus, facts: LeftoverFacts) -> StackStatus:
     )
 
 
-def describe_gone(before: StackStatus, facts: LeftoverFacts) -> StackStatus:
-    """Return the status of a stack whose contract is gone, while some of its objects are still there."""
-    names = " ".join(one.leftover.key.name for one in facts.verdicts)
+def describe_gone(before: StackStatus, facts: LeftoverFacts, loss: Problem | None = None) -> StackStatus:
+    """Return the status of a stack whose contract is gone, while some of its objects are still there.
+
+    `loss` says that the volume with its data is lost: then nothing is said to be kept.
+    """
+    if loss is not None:
+        return _describe_gone_with_volume(before, facts, loss)
+    held = _find_problems(facts)
+    free = [one.leftover.key.name for one in facts.verdicts if facts.reason_of(one) is None]
+    pruned = f", its objects are pruned: {' '.join(free)}" if free else ""
+    otherwise = f"nothing: {_explain_grace(facts)}" if free else "see what keeps its objects"
     problem = Problem(
         "ContractGone",
-        f"the contract is gone; its data is kept, its objects are pruned: {names}",
-        f"bring {before.file} back if the stack is still needed; else nothing: {_explain_grace(facts)}",
+        f"the contract is gone; its data is kept{pruned}",
+        f"bring {before.file} back if the stack is still needed; else {otherwise}",
     )
-    held = _find_problems(facts)
     kept = before.as_unseen("kept, since its contract is gone")
     return replace(
         kept,
         state="Removing",
-        message=held[0].message if held else problem.message,
+        message=f"the contract is gone; its data is kept, and {held[0].message}" if held else problem.message,
         volumes=_describe_volumes(facts),
         problems=(problem, *held),
+    )
+
+
+def _describe_gone_with_volume(before: StackStatus, facts: LeftoverFacts, loss: Problem) -> StackStatus:
+    gone = Problem(
+        "ContractGone",
+        "the contract is gone, and so is the volume that held its data; nothing of it is pruned meanwhile",
+        f"bring {before.file} back if the stack is still needed",
+    )
+    lost = before.as_unseen("lost with its volume")
+    return replace(
+        lost,
+        state="Removing",
+        message=f"the contract is gone, and {loss.message}",
+        volumes=_describe_volumes(facts),
+        problems=(loss, gone, *(one for one in _find_problems(facts) if one != loss)),
     )
 
 

@@ -234,8 +234,18 @@ class NotificationChannelStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftDirectory:
+    """A directory of a stack of which nothing else is left; `file` is where its contract was, `since` when it went."""
+
+    stack: str
+    file: str
+    path: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """Everything that `hostk8s-agent status` shows. Stacks are sorted by name."""
+    """Everything that `hostk8s-agent status` shows. Stacks are sorted by name, what is left behind newest first."""
 
     agent: AgentInfo
     docker: DockerStatus
@@ -245,6 +255,7 @@ class AgentStatus:
     problems: tuple[Problem, ...] = ()
     snapshots: SnapshotsStatus = SnapshotsStatus()
     notifications: tuple[NotificationChannelStatus, ...] = ()
+    left_behind: tuple[LeftDirectory, ...] = ()
 
 
 _Value = TypeVar("_Value", DirectoryStatus, VolumeStatus, Problem, DriftStatus)

@@ -16,7 +16,7 @@ from hostk8s_agent.volume.mount_probe import judge_verdicts, placed_token, probe
 from hostk8s_agent.volume.nodes import serves_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hostk8s_agent.volume.access import VolumeAccess
     from hostk8s_agent.volume.nodes import ClusterNodes, Node
@@ -57,12 +57,14 @@ class MountPace:
     """How often is looked, in seconds.
 
     `look_seconds` between two looks at which containers there are (3 ms), `probe_seconds` between two probes although
-    nothing is another one, `retry_seconds` after a probe that could not be made.
+    nothing is another one, `retry_seconds` after a probe that could not be made, `away_seconds` between two looks while
+    no cluster is connected whose nodes were seen here.
     """
 
     look_seconds: float = 60.0
     probe_seconds: float = 900.0
     retry_seconds: float = 30.0
+    away_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ class MountWatch:
         self._is_stopping = False
         self._situation: _Situation | None = None
         self._finding = MountFinding()
+        # Whether the connected cluster's nodes are, or were, containers of this engine; and what became of them.
+        self._has_nodes = False
+        self._away: Problem | None = None
         self._probe_at = 0.0
         self._wait_seconds = self._pace.look_seconds
         self._swept: VolumeAccess | None = None
@@ -138,6 +143,10 @@ class MountWatch:
             return _CHECKING
         return self._finding
 
+    def find_away(self) -> Problem | None:
+        """Return what is known of nodes that were there and are gone or stopped, None for nothing. Asks nobody."""
+        return self._away
+
     def _run(self) -> None:
         while not self._is_stopping:
             self._wake.wait(self._wait_seconds)
@@ -158,6 +167,12 @@ class MountWatch:
     def _look(self) -> bool:
         """Look, and probe when that is due; return whether somebody was told of it."""
         cluster = self._sources.cluster()
+        if cluster is None and self._has_nodes:
+            return self._look_for_nodes()
+        self._away = None
+        return self._look_at(cluster)
+
+    def _look_at(self, cluster: tuple[str, str] | None) -> bool:
         try:
             access = self._sources.volume()
         except VolumeError:
@@ -177,9 +192,23 @@ class MountWatch:
         situation = _Situation(uid, server, access, signature)
         if situation == self._situation and self._clock() < self._probe_at:
             return False
-        if not serves_cluster(containers, server):
+        self._has_nodes = serves_cluster(containers, server)
+        if not self._has_nodes:
             return self._publish(situation, _not_checked(self._explain_elsewhere(containers, server)), is_sure=True)
         return self._probe(situation, nodes, [one for one in containers if not one.is_load_balancer])
+
+    def _look_for_nodes(self) -> bool:
+        """Look what became of the nodes of a cluster that does not answer; return whether somebody was told of it."""
+        self._wait_seconds = self._pace.away_seconds
+        try:
+            containers = self._sources.nodes().find_containers()
+        except VolumeError:
+            return False
+        before, self._away = self._away, explain_away(containers, self._sources.cluster_name)
+        if self._away == before:
+            return False
+        self._on_looked()
+        return True
 
     def _probe(self, situation: _Situation, nodes: ClusterNodes, probed: list[Node]) -> bool:
         workspace = self._sources.workspace
@@ -213,6 +242,27 @@ class MountWatch:
         if not containers:
             return f"this Docker engine has no node container of the cluster {name}"
         return f"the API server at {server} is none of the containers of the cluster {name}"
+
+
+def explain_away(containers: Sequence[Node], cluster_name: str) -> Problem | None:
+    """Given what is left of a cluster's containers, return why its API server does not answer; None when they run."""
+    if not containers:
+        return Problem(
+            "ClusterUnreachable",
+            f"the cluster {cluster_name} was deleted: none of its containers is in this Docker engine any more; the "
+            "data stays in the volume",
+            "create it again (make start): the agent puts everything back by itself, and keeps each volume for the "
+            "claim that held it",
+        )
+    stopped = [one.name for one in containers if not one.is_running]
+    if len(stopped) < len(containers):
+        return None
+    return Problem(
+        "ClusterUnreachable",
+        f"the cluster {cluster_name} is stopped: {', '.join(stopped)} does not run, or is paused; the data stays in "
+        "the volume",
+        f"start it (docker start {' '.join(stopped)}, or docker unpause): the agent goes on by itself",
+    )
 
 
 def _not_checked(reason: str) -> MountFinding:

@@ -11,6 +11,7 @@ from hostk8s_agent.volume.node_engine import NodeEngine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hostk8s_agent.errors import Problem
     from hostk8s_agent.plan.mounting import MountFinding
     from hostk8s_agent.volume.connection import VolumeConnection
     from hostk8s_agent.volume.endpoint import EndpointSources
@@ -64,6 +65,10 @@ class NodeMounts:
     def current_finding(self) -> MountFinding:
         """Return what is known now. Asks nobody anything."""
         return self._watch.current_finding()
+
+    def find_away(self) -> Problem | None:
+        """Return what is known of nodes that were there and are gone or stopped. Asks nobody anything."""
+        return self._watch.find_away()
 
     def look_soon(self, then: Callable[[], None] | None = None) -> None:
         """Look now, because the cluster or the volume is another one; `then` is called when it is known."""

@@ -99,8 +99,8 @@ def build_lost_error(name: str, what: str, engine_id: str, remembered: Remembere
         f"the Docker volume {name} that held this workspace's data is gone; {what}{elsewhere}. Nothing is made in its "
         "place",
         hint="bring the volume back (from a copy of its files, or by the former engine), and the agent goes on by "
-        "itself; or begin anew with an empty one, `hostk8s-agent volume --accept-loss`, and restore its directories "
-        "from a snapshot",
+        "itself; or begin anew with an empty one, `hostk8s-agent volume --accept-loss`, and restore each stack, "
+        "`hostk8s-agent snapshot restore STACK`",
     )
 
 

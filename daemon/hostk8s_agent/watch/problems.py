@@ -10,8 +10,8 @@ def stacks_folder_missing(root: str) -> Problem:
     """There is nothing at the stacks folder's path."""
     return Problem(
         "StacksFolderMissing",
-        f"the stacks folder {root} does not exist",
-        "create it or check out the workspace again; it is noticed at once, and nothing is pruned till then",
+        f"the stacks folder {root} is not there; all its contracts stay in force, and no data is touched",
+        "bring it back (git checkout, or mount it): it is noticed at once, and nothing is pruned till then",
         file=root,
     )
 
@@ -30,8 +30,10 @@ def stacks_folder_replaced_empty(root: str) -> Problem:
     """Another folder stands in the stacks folder's place, and there is not one contract in it."""
     return Problem(
         "StacksFolderReplacedEmpty",
-        f"the folder at {root} is not the one that was there before, and it holds no contract",
-        "mount it or check it out again; if all stacks are meant to go, restart the agent. Nothing is pruned till then",
+        f"the folder at {root} is not the one that was there before, and it holds no contract; all contracts stay in "
+        "force, and no data is touched",
+        "bring the contracts back (git checkout, or mount it), and nothing is pruned till then; if all stacks are "
+        "meant to go: restart the agent, then hostk8s-agent prune --confirm",
         file=root,
     )
 
