@@ -6,11 +6,13 @@ service that it needs installed, whatever the one before has left.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from tests.service.conftest import HOME, PROGRAM, WORKSPACE, Machine, save
+from tests.service.conftest import CONTRACT, HOME, PROGRAM, WORKSPACE, Machine, save
 
 from hostk8s_agent.service.systemd_files import escape_path
 
@@ -58,6 +60,65 @@ def block_directories(machine: Machine, pid: str, delay_seconds: int) -> None:
 def release(machine: Machine) -> None:
     """Let the tracer go, which also holds a process that is to end."""
     machine.run("sh", "-c", 'kill -9 "$(cat /tmp/strace.pid)"', is_root=True)
+
+
+# All that a unit, a shell or a list of bound paths could misread.
+ODD = HOME / """-odd 100% %h $HOME ${HOME} "q" it's;a:b,#é\\x41"""
+
+
+@pytest.mark.parametrize("is_system", [False, True])
+@pytest.mark.parametrize("workspace", [ODD, HOME / "a:b"])
+def test_a_workspace_may_be_called_anything(machine: Machine, workspace: Path, *, is_system: bool) -> None:
+    """The agent that runs is that workspace's, by either unit, and systemd finds nothing to say about the files."""
+    machine.write(workspace / "software/stacks/odd/hostk8s.storage.yaml", CONTRACT.format(stack="odd"))
+    machine.agent("service", "uninstall", "--system", "--workspace", str(workspace), is_root=True)
+    machine.agent("service", "uninstall", "--workspace", str(workspace))
+    scope = ("--system",) if is_system else ()
+    machine.agent("service", "install", *scope, "--workspace", str(workspace), is_root=is_system)
+    unit = f"hostk8s-agent@{escape_path(workspace)}.service"
+    assert machine.run("systemd-escape", "--path", str(workspace)) == escape_path(workspace)
+    folder = Path("/etc/systemd/system") if is_system else USER_UNITS
+    # Under another name, as the program splits file names at a colon.
+    copying = (
+        'mkdir /tmp/look && cp "$1/hostk8s-agent@.service" /tmp/look/hostk8s-agent@odd.service && '
+        'cp -r "$1/$2.d" /tmp/look/hostk8s-agent@odd.service.d && '
+        "systemd-analyze $3 verify /tmp/look/hostk8s-agent@odd.service && rm -r /tmp/look"
+    )
+    manager = "--system" if is_system else "--user"
+    assert machine.run("sh", "-c", copying, "sh", str(folder), unit, manager, is_root=is_system) == ""
+    status = json.loads(machine.agent("status", "--workspace", str(workspace), "-o", "json"))
+    assert status["agent"]["workspace"] == str(workspace)
+    assert [(one["name"], one["state"]) for one in status["stacks"]] == [("odd", "Ready")]
+    # More than what it made itself is in it: with homes hidden, a folder that is not bound is another one.
+    assert machine.run("ls", str(workspace / "data/pv")) == "odd"
+    machine.agent("service", "uninstall", *scope, "--workspace", str(workspace), is_root=is_system)
+    assert machine.show(unit, is_system=is_system)["ActiveState"] == "inactive"
+
+
+def test_a_path_too_long_for_a_unit_is_told(machine: Machine) -> None:
+    """Before anything is written."""
+    long = HOME / ("é" * 40)
+    machine.write(long / "software/stacks/one/hostk8s.storage.yaml", CONTRACT.format(stack="one"))
+    said = machine.agent("service", "install", "--workspace", str(long), code=2)
+    assert "is too long for the name of a unit: 351 of 255 characters" in said
+
+
+def test_the_service_looks_where_the_shell_looks(machine: Machine) -> None:
+    """Whose XDG folders are elsewhere, and unknown to the manager: settings, snapshots, and where units are read."""
+    places = [f"XDG_{name}_HOME={HOME}/my xdg/{name}" for name in ("CONFIG", "DATA", "STATE")]
+
+    def agent(*arguments: str) -> str:
+        return machine.run("env", *places, str(PROGRAM), *arguments)
+
+    machine.agent("service", "uninstall", "--system", "--workspace", str(WORKSPACE), is_root=True)
+    machine.write(HOME / "my xdg/CONFIG/hostk8s-agent/settings.yaml", "volume_name: elsewhere\n")
+    agent("service", "install")
+    assert machine.run("ls", str(USER_UNITS)).split() == ["default.target.wants", "hostk8s-agent@.service", f"{UNIT}.d"]
+    assert machine.run("stat", "-c", "%a", str(USER_UNITS / f"{UNIT}.d" / "workspace.conf")) == "600"
+    assert json.loads(agent("status", "-o", "json"))["docker"]["volume"] == "elsewhere"
+    agent("snapshot", "create", "one")
+    assert machine.run("ls", str(HOME / "my xdg/DATA/hostk8s-agent")) != ""
+    assert "settings: /home/ada/my xdg/CONFIG/hostk8s-agent" in agent("service", "uninstall")
 
 
 def test_it_is_ready_once_all_was_tried(user_unit: Machine) -> None:

@@ -23,15 +23,18 @@ MACOS_PATH = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/bin", "/bin", "/usr/s
 
 # What is taken over from the environment of whoever installs, because it says where Docker and the cluster are.
 KEPT_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "KUBECONFIG")
+# Where the commands of whoever installs look for state, snapshots and settings: the service must look there too.
+_KEPT_FOLDERS = ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
 _KEPT_PREFIX = "HOSTK8S_AGENT_"
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledFile:
-    """One file of the service, whole."""
+    """One file of the service, whole. A private one is its owner's alone."""
 
     path: Path
     text: str
+    is_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,12 @@ def find_owner(uid: int) -> Owner:
     return Owner(entry.pw_uid, entry.pw_gid, entry.pw_name, Path(entry.pw_dir))
 
 
-def choose_environment(environment: Mapping[str, str], base_path: Iterable[str]) -> dict[str, str]:
+def choose_environment(
+    environment: Mapping[str, str], base_path: Iterable[str], owner: Owner | None = None
+) -> dict[str, str]:
     """Return the variables that the service gets, from those of whoever installs it.
+
+    With an owner the XDG folders are among them, unless it is somebody else who installs.
 
     PATH is the system's, with the folder of the docker client before it where that is elsewhere (kubeconfigs may name
     programs that give credentials, and these are found like it).
@@ -119,10 +126,9 @@ def choose_environment(environment: Mapping[str, str], base_path: Iterable[str])
         folder = str(Path(found).absolute().parent) if found else ""
         if folder and folder not in folders:
             folders.append(folder)
+    names = {*KEPT_VARIABLES, *(_KEPT_FOLDERS if owner is not None and owner.uid == os.geteuid() else ())}
     kept = {
-        name: value
-        for name, value in environment.items()
-        if value and (name in KEPT_VARIABLES or name.startswith(_KEPT_PREFIX))
+        name: value for name, value in environment.items() if value and (name in names or name.startswith(_KEPT_PREFIX))
     }
     kept.pop("HOSTK8S_AGENT_LOG_FORMAT", None)
     return {"PATH": ":".join(folders), **dict(sorted(kept.items()))}
@@ -132,13 +138,17 @@ def write_files(files: Iterable[InstalledFile]) -> bool:
     """Write those that differ, each at once by renaming; return whether any did. Raises `ServiceError`."""
     is_changed = False
     for file in files:
+        mode = 0o600 if file.is_private else 0o644
         try:
-            if file.path.is_file() and file.path.read_text(encoding="utf-8") == file.text:
+            if file.path.is_file() and file.path.read_text(encoding="utf-8", errors="replace") == file.text:
+                file.path.chmod(mode)
                 continue
             file.path.parent.mkdir(parents=True, exist_ok=True)
             beside = file.path.with_name(f".{file.path.name}.new")
+            beside.unlink(missing_ok=True)
+            beside.touch(mode=0o600, exist_ok=False)
             beside.write_text(file.text, encoding="utf-8")
-            beside.chmod(0o644)
+            beside.chmod(mode)
             beside.replace(file.path)
         except OSError as error:
             raise ServiceError(

@@ -53,7 +53,9 @@ def render_plist(
             f"    <key>{escape(name)}</key>\n    <string>{escape(value)}</string>" for name, value in variables.items()
         ),
     }
-    return InstalledFile(home / "Library/LaunchAgents" / f"{label}.plist", fill_in(read_template(TEMPLATE), values))
+    return InstalledFile(
+        home / "Library/LaunchAgents" / f"{label}.plist", fill_in(read_template(TEMPLATE), values), is_private=True
+    )
 
 
 def _label(workspace: Workspace) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.service.installing import InstalledFile
     from hostk8s_agent.workspace import Workspace
 
+_RUNNING_MARK = Path("/run/systemd/system")
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 # A start waits for READY (TimeoutStartSec of the unit), a stop for what is under way.
 CONTROL_SECONDS = 180.0
@@ -63,12 +64,11 @@ class SystemdService:
         self._environment = environment
         self._owner = find_owner(workspace.root.stat().st_uid if is_system else os.geteuid())
         self._unit = unit_name(workspace)
-        config = environment.get("XDG_CONFIG_HOME") or self._owner.home / ".config"
-        self._folder = SYSTEM_FOLDER if is_system else Path(config) / "systemd/user"
+        self._folder = SYSTEM_FOLDER if is_system else self._find_user_folder()
 
     def render_files(self) -> tuple[InstalledFile, ...]:
         """Return the template and the drop-in."""
-        program, environment = find_program(), choose_environment(self._environment, SYSTEM_PATH)
+        program, environment = find_program(), choose_environment(self._environment, SYSTEM_PATH, self._owner)
         if self._is_system:
             return render_system_files(self._folder, self._workspace, program, environment, self._owner)
         return render_user_files(self._folder, self._workspace, program, environment)
@@ -159,6 +159,16 @@ class SystemdService:
             f"to have it run from boot on, while nobody is logged in too: loginctl enable-linger {self._owner.name}",
         )
 
+    def _find_user_folder(self) -> Path:
+        """Where the user's manager looks for units: by its own XDG_CONFIG_HOME, which a shell's need not be."""
+        default = self._owner.home / ".config"
+        if _RUNNING_MARK.is_dir() and (done := self._run("show-environment")).returncode == 0:
+            said = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+            # Odd values are shown as a shell would take them.
+            given = said.get("XDG_CONFIG_HOME", "").removeprefix("$'").removesuffix("'")
+            return Path(given or default) / "systemd/user"
+        return Path(self._environment.get("XDG_CONFIG_HOME") or default) / "systemd/user"
+
     def _drop_in(self) -> Path:
         return self._folder / f"{self._unit}.d" / DROP_IN
 
@@ -171,7 +181,8 @@ class SystemdService:
                 os.chown(one, self._owner.uid, self._owner.gid)
 
     def _require_manager(self) -> None:
-        if shutil.which("systemctl") is None:
+        # sd_booted(3): a container has systemctl and no systemd.
+        if shutil.which("systemctl") is None or not _RUNNING_MARK.is_dir():
             raise ServiceManagerMissingError(
                 "there is no systemd on this machine", hint="run the agent by hand: hostk8s-agent run"
             )
@@ -180,8 +191,9 @@ class SystemdService:
         done = self._run("is-system-running")
         # It also says `degraded`, `starting`, ...: any answer is one. `offline` is systemctl's own for none.
         if done.stdout.strip() in {"", "offline"}:
+            reason = f": {_last_line(done.stderr)}" if done.stderr.strip() else ""
             raise ServiceManagerMissingError(
-                f"systemd{'' if self._is_system else ' of this user'} does not answer: {_last_line(done.stderr)}",
+                f"systemd{'' if self._is_system else ' of this user'} does not answer{reason}",
                 hint="log in as the user itself (sudo and su give no session), or use --system as root",
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 TEMPLATE = "hostk8s-agent@.service"
 DROP_IN = "workspace.conf"
 
+# systemd.unit(5): of a unit's name, type suffix included.
+MAX_UNIT_NAME = 255
 # What systemd-escape leaves as it is: systemd.unit(5), STRING ESCAPING FOR INCLUSION IN UNIT NAMES.
 _PLAIN = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ:_.")
+# Control characters but the tab, and surrogates: bytes that are no UTF-8 (os.fsdecode), whose line systemd ignores.
+_UNWRITABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 # Homes are hidden from the system service; what of these it needs is named.
 _HIDDEN_BY_PROTECT_HOME = (Path("/home"), Path("/root"), Path("/run/user"))
 _SOCKET_SCHEME = "unix://"
@@ -41,8 +46,15 @@ def escape_path(path: Path) -> str:
 
 
 def unit_name(workspace: Workspace) -> str:
-    """Return the name of the workspace's instance."""
-    return f"hostk8s-agent@{escape_path(workspace.root)}.service"
+    """Return the name of the workspace's instance. Raises `ServiceError` where the path is too long for one."""
+    name = f"hostk8s-agent@{escape_path(workspace.root)}.service"
+    if len(name) > MAX_UNIT_NAME:
+        raise ServiceError(
+            f"{workspace.root} is too long for the name of a unit: {len(name)} of {MAX_UNIT_NAME} characters, in which "
+            "all but a-z, A-Z, 0-9 and :_. take four",
+            hint="move the checkout to a shorter path, or run the agent by hand: hostk8s-agent run",
+        )
+    return name
 
 
 def render_user_files(
@@ -70,10 +82,10 @@ def render_system_files(
         *_group_lines(owner),
         f"RuntimeDirectory=hostk8s-agent-{owner.uid}",
         "# The program, and what it reads.",
-        *(f"BindReadOnlyPaths=-{_quote(path)}" for path in _only_hidden(readable)),
+        *(f"BindReadOnlyPaths=-{_quote_path(path)}" for path in _only_hidden(readable)),
         "# What it writes: the workspace, and its state, snapshots and settings, which are the same by hand.",
-        *(f"BindPaths={_quote(path)}" for path in writable),
-        *(f"BindPaths=-{_quote(path)}" for path in sockets),
+        *(f"BindPaths={_quote_path(path)}" for path in writable),
+        *(f"BindPaths=-{_quote_path(path)}" for path in sockets),
         *_environment_lines({"HOME": str(owner.home), **environment}),
     ]
     return _render("systemd/system", folder, workspace, program, lines)
@@ -86,7 +98,8 @@ def _render(
     drop_in = "\n".join(("# What this workspace needs, written by hostk8s-agent service install.", "[Service]", *lines))
     return (
         InstalledFile(folder / TEMPLATE, template),
-        InstalledFile(folder / f"{unit_name(workspace)}.d" / DROP_IN, f"{drop_in}\n"),
+        # HOSTK8S_AGENT_* may hold what nobody else is to read, such as a webhook's token.
+        InstalledFile(folder / f"{unit_name(workspace)}.d" / DROP_IN, f"{drop_in}\n", is_private=True),
     )
 
 
@@ -131,12 +144,19 @@ def _only_hidden(paths: Iterable[Path]) -> Iterable[Path]:
             yield path
 
 
+def _quote_path(path: Path) -> str:
+    """Return a path for BindPaths=, where a colon outside of quotes ends it."""
+    quoted = _quote(path)
+    return f'"{quoted}"' if ":" in quoted and not quoted.startswith('"') else quoted
+
+
 def _quote(value: object) -> str:
     """Return a value as one word of a unit file: quoted where it has to be, its percent signs doubled."""
     text = str(value).replace("%", "%%")
-    if any(character in text for character in "\n\r\0"):
+    if unwritable := _UNWRITABLE.search(text):
         raise ServiceError(
-            f"{text!r} cannot be written into a unit: it holds a line end", hint="rename it, or unset the variable"
+            f"{text!r} cannot be written into a unit: it holds {unwritable[0]!r}",
+            hint="rename it, or unset the variable",
         )
     if text and not any(character in text for character in " \t\"'\\;$#"):
         return text
