@@ -29,6 +29,10 @@ BIN = Path(sys.executable).parent
         (("pv", "hostk8s-sample-logs-pv"), 1, ("is Pending, not in the cluster", "choose another path")),
         (("pvc", "airflow/airflow-logs"), 0, ("is Bound", "hostk8s-foundation-airflow-logs-pv")),
         (("pvc", "airflow/other"), 1, ("held by no volume", "kubectl describe pvc --namespace airflow other")),
+        (("pvc", "airflow-logs"), 0, ("pvc airflow/airflow-logs is Bound",)),
+        (("pvc", "other"), 2, ("there is no claim 'other'", "name it as NAMESPACE/NAME")),
+        (("pvc", "a/b/c"), 2, ("there is no claim 'a/b/c'",)),
+        (("pvc", "airflow/"), 2, ("name it as NAMESPACE/NAME",)),
         (("pv", "hostk8s-sample-log-pv"), 2, ("there is no pv", "hostk8s-sample-logs-pv")),
     ],
 )

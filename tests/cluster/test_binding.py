@@ -100,4 +100,13 @@ def test_what_no_server_shows_at_will_is_told_too() -> None:
     assert "gone, or is another one's" in judge(asked, phase="Lost")
     assert "its users: nobody any more" in judge(asked, metadata={"deletionTimestamp": "t"}, phase="Bound")
     assert "names no class" in judge({})
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["elsewhere"]}]}
+    bound_to_nodes = volume("Available", nodeAffinity={"required": {"nodeSelectorTerms": [term]}})
+    assert "for a pod on a node with kubernetes.io/hostname In elsewhere" in judge(asked, bound_to_nodes)
+    # A volume of a class that is gone can be bound all the same; and no contract can give one without a class.
+    waiting = {"metadata": {}, "spec": {**asked, "volumeMode": "Block"}, "status": {}}
+    found = judge_claim(ClaimGround("ns/c", waiting, volumes=[volume("Available")]))
+    assert not any(one.startswith("use one of") for one in found.to_change)
+    bare = judge_claim(ClaimGround("ns/c", {"metadata": {}, "spec": {"storageClassName": ""}, "status": {}}))
+    assert bare.to_change == ("make it anew with the class of a directory",)
     assert "the cluster says: why" in judge(asked, told=["why", "older"])

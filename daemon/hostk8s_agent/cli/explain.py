@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,13 @@ from hostk8s_agent.workspace import DEFAULT_CLUSTER_NAME, read_environment_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from hostk8s_agent.cli.explain_verbs import ExplainedKind
     from hostk8s_agent.cli.output import OutputFormat
     from hostk8s_agent.cluster.binding import ClaimFinding
+    from hostk8s_agent.cluster.requests import ClusterClient
     from hostk8s_agent.workspace import Workspace
 
 Document = dict[str, Any]
@@ -50,7 +53,8 @@ def explain(kind: ExplainedKind, name: str, output: OutputFormat, directory: Pat
     workspace = choose_workspace(directory)
     document = load_status(workspace, None)
     if kind == "pvc":
-        explanation = explain_claim(document, name, lambda: find_claim(workspace, name))
+        claim = find_claim_name(workspace, document, name)
+        explanation = explain_claim(document, claim, lambda: find_claim(workspace, claim))
     else:
         explanation = {"stack": explain_stack, "directory": explain_directory, "pv": explain_volume}[kind](
             document, name
@@ -151,19 +155,47 @@ def explain_claim(document: Document, name: str, ask: Callable[[], ClaimFinding]
 def find_claim(workspace: Workspace, name: str) -> ClaimFinding:
     """Ask the API server why the claim is as it is. Raises the `ClusterError` of why it cannot be asked."""
     # Of this one kind: they cost a quarter of a second.
-    from hostk8s_agent.cluster.asking_once import open_once  # noqa: PLC0415
     from hostk8s_agent.cluster.binding import judge_claim  # noqa: PLC0415
     from hostk8s_agent.cluster.claim_ground import load_claim_ground  # noqa: PLC0415
-    from hostk8s_agent.cluster.kubeconfig import find_kubeconfig, load_kubeconfig  # noqa: PLC0415
-    from hostk8s_agent.settings import load_settings  # noqa: PLC0415
+
+    with _ask_cluster(workspace) as client:
+        return judge_claim(load_claim_ground(client, name))
+
+
+def find_claim_name(workspace: Workspace, document: Document, given: str) -> str:
+    """Return the one claim that is meant, as `namespace/name`, where the namespace may have been left out."""
+    namespace, slash, claim = given.partition("/")
+    if slash and namespace and claim and "/" not in claim:
+        return given
+    meant: set[str] = set()
+    if not slash:
+        from hostk8s_agent.cluster.claim_ground import list_claims_named  # noqa: PLC0415 - of this one kind
+
+        meant = {volume["claim"] for _, volume in _list_volumes(document) if volume["claim"].endswith(f"/{given}")}
+        with suppress(AgentError), _ask_cluster(workspace) as client:
+            meant.update(list_claims_named(client, given))
+    if len(meant) == 1:
+        return meant.pop()
+    if meant:
+        raise NothingToExplainError(
+            f"{len(meant)} claims are named {given}", hint=f"say which: {', '.join(sorted(meant))}"
+        )
+    raise NothingToExplainError(
+        f"there is no claim {given!r}", hint="name it as NAMESPACE/NAME, for instance sample/one"
+    )
+
+
+def _ask_cluster(workspace: Workspace) -> AbstractContextManager[ClusterClient]:
+    from hostk8s_agent.cluster.asking_once import open_once  # noqa: PLC0415 - of this one kind
+    from hostk8s_agent.cluster.kubeconfig import find_kubeconfig, load_kubeconfig  # noqa: PLC0415 - the same
+    from hostk8s_agent.settings import load_settings  # noqa: PLC0415 - the same
 
     settings = load_settings(workspace)
     given = settings.cluster_name or read_environment_file(workspace).get("CLUSTER_NAME")
     source = find_kubeconfig(
         workspace, os.environ, configured=settings.kubeconfig, cluster_name=given or DEFAULT_CLUSTER_NAME
     )
-    with open_once(load_kubeconfig(source)) as client:
-        return judge_claim(load_claim_ground(client, name))
+    return open_once(load_kubeconfig(source))
 
 
 def _explain_unseen_claim(document: Document, name: str, reason: str) -> Explanation:

@@ -82,7 +82,9 @@ def _judge_pending(ground: ClaimGround, spec: Mapping[str, Any], volume: str) ->
         to_change.append("set its storageClassName")
     elif wanted and wanted not in by_name:
         because.append(f"its class {wanted} does not exist")
-        to_change.append(f"use one of: {', '.join(sorted(by_name)) or 'none, there is no class'}")
+        # A volume of the class needs no class to be bound: then that is not what is in the way.
+        if all(text(mapping(one.get("spec")).get("storageClassName")) != wanted for one in ground.volumes):
+            to_change.append(f"use one of: {', '.join(sorted(by_name)) or 'none, there is no class'}")
     elif wanted and text(by_name[wanted].get("volumeBindingMode")) == "WaitForFirstConsumer":
         because += _judge_consumer(ground, wanted)
         if because and not _find_users(ground):
@@ -121,12 +123,17 @@ def _judge_volumes(
     if not chosen:
         classes = sorted({text(mapping(one.get("spec")).get("storageClassName")) or "none" for one in ground.volumes})
         there = f"volumes there are of: {', '.join(classes)}" if classes else "there is no volume at all"
-        return [f"no volume of {label} exists; {there}"], ["add a directory of that class to a contract"]
+        # A contract's directory always has a class.
+        mend = "add a directory of that class to a contract" if wanted else "make it anew with the class of a directory"
+        return [f"no volume of {label} exists; {there}"], [mend]
     judged = sorted(
         ((list(_find_misfits(one, spec, ground.name)), _name(one)) for one in chosen),
         key=lambda one: (len(one[0]), one[1]),
     )
     if not judged[0][0]:
+        fitting = next(one for one in chosen if _name(one) == judged[0][1])
+        if where := "; or ".join(_find_places(fitting)):
+            return [f"the volume {judged[0][1]} fits it, for a pod on a node with {where}"], []
         return [f"the volume {judged[0][1]} fits it: the cluster binds the two within seconds, unless it waits"], []
     words = [f"the volume {name} does not fit: {'; '.join(misfits)}" for misfits, name in judged[:_SHOWN]]
     if len(judged) > _SHOWN:
@@ -159,6 +166,17 @@ def _find_misfits(volume: Mapping[str, Any], spec: Mapping[str, Any], claim: str
     if modes[0] != modes[1]:
         yield f"its mode is {modes[0]}, {modes[1]} is asked"
     yield from _find_unselected(mapping(spec.get("selector")), mapping(metadata.get("labels")))
+
+
+def _find_places(volume: Mapping[str, Any]) -> Iterator[str]:
+    """Give in words each kind of node that the volume can be used on; nothing where any will do."""
+    required = mapping(mapping(mapping(volume.get("spec")).get("nodeAffinity")).get("required"))
+    for term in mappings(required.get("nodeSelectorTerms")):
+        yield " and ".join(
+            f"{text(one.get('key'))} {text(one.get('operator'))} {' '.join(_strings(one.get('values')))}".rstrip()
+            for part in ("matchExpressions", "matchFields")
+            for one in mappings(term.get(part))
+        )
 
 
 def _find_unselected(selector: Mapping[str, Any], labels: Mapping[str, Any]) -> Iterator[str]:

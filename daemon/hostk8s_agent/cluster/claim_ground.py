@@ -40,6 +40,14 @@ def load_claim_ground(client: ClusterClient, name: str) -> ClaimGround:
     )
 
 
+def list_claims_named(client: ClusterClient, claim: str) -> list[str]:
+    """Return the claims of a name in any namespace, each as `namespace/name`. Raises a `ClusterError`."""
+    query: dict[str, str | int] = {"fieldSelector": f"metadata.name={claim}"}
+    page = client.send(Request("list", "/api/v1/persistentvolumeclaims", f"look for claims named {claim}", query))
+    found = (mapping(one.get("metadata")) for one in mappings(page.get("items")))
+    return sorted(f"{text(one.get('namespace'))}/{text(one.get('name'))}" for one in found)
+
+
 def _find_warnings(client: ClusterClient, folder: str, uid: str) -> Sequence[str]:
     query: dict[str, str | int] = {"fieldSelector": f"involvedObject.uid={uid},type=Warning", "limit": _MAX_EVENTS}
     try:

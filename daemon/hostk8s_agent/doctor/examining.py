@@ -11,6 +11,7 @@ from hostk8s_agent.doctor.docker_checks import check_docker
 from hostk8s_agent.doctor.findings import Finding, fail
 from hostk8s_agent.doctor.machine_checks import check_machine
 from hostk8s_agent.doctor.snapshot_checks import check_snapshots
+from hostk8s_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,5 +32,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
     ):
         try:
             yield from check(found)
+        except AgentError as error:
+            yield fail(area, error.message, error.hint)
         except Exception as error:  # noqa: BLE001 - a doctor that falls ill helps nobody
             yield fail(area, f"could not be looked at: {type(error).__name__}: {error}", "report this")

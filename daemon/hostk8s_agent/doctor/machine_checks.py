@@ -32,7 +32,7 @@ def check_machine(found: Circumstances) -> Iterator[Finding]:
     yield from _check_inotify()
     yield _check_watch(found)
     yield _check_space("disk of the workspace", found.workspace.root)
-    yield _check_space("disk of the agent's state", state_folder(found.workspace))
+    yield _check_space("disk of the agent's state", state_folder(found.workspace), is_written=True)
 
 
 def _check_stacks(found: Circumstances) -> Finding:
@@ -84,12 +84,14 @@ def _check_watch(found: Circumstances) -> Finding:
     return ok("watcher", told)
 
 
-def _check_space(check: str, folder: Path) -> Finding:
+def _check_space(check: str, folder: Path, *, is_written: bool = False) -> Finding:
     nearest = next((one for one in (folder, *folder.parents) if one.exists()), folder)
     try:
         usage = shutil.disk_usage(nearest)
     except OSError as error:
         return fail(check, f"{nearest} cannot be looked at: {error.strerror}", f"ls -ld {nearest}")
+    if is_written and not os.access(nearest, os.W_OK | os.X_OK):
+        return fail(check, f"{folder} cannot be made or written to", f"sudo chown $USER {nearest}")
     told = f"{usage.free / 1024**3:.1f} GiB of {usage.total / 1024**3:.1f} GiB free"
     if usage.free < MIN_FREE_BYTES or usage.free < usage.total * MIN_FREE_SHARE:
         return warn(check, told, f"du -xh --max-depth=1 {nearest} | sort -h")
