@@ -58,6 +58,10 @@ class Ground:
 
         self.wait_until(do_all_run, "all pods run")
 
+    def restarts(self) -> list[int]:
+        """How often each pod's container was started anew."""
+        return [status["restartCount"] for one in self.pods() for status in one["status"].get("containerStatuses", ())]
+
     def seen_by_pods(self) -> set[str]:
         """What the pods read at /data/word."""
         names = [one["metadata"]["name"] for one in self.pods()]
@@ -145,16 +149,13 @@ def test_pods_that_run_see_what_was_restored_and_nothing_that_they_wrote_is_lost
     before = {one["metadata"]["uid"] for one in ground.pods()}
     outcome = json.loads(ground.restore("--in-use", "--path", "one/word").stdout)
     assert ground.seen_by_pods() == {"precious"}
-    assert [one["status"]["containerStatuses"][0]["restartCount"] for one in ground.pods()] == [0] * REPLICAS
+    assert ground.restarts() == [0] * REPLICAS
 
     (ground.folder / "word").write_text("wrecked once more", encoding="utf-8")
     outcome = json.loads(ground.restore("--in-use").stdout)
     assert all("started anew by their node" in words for words in outcome["plan"]["stops"])
     assert outcome["safety"]["quiesce"]["reached"] == "frozen"
-    ground.wait_until(
-        lambda: [one["status"]["containerStatuses"][0]["restartCount"] for one in ground.pods()] == [1] * REPLICAS,
-        "their containers are started anew",
-    )
+    ground.wait_until(lambda: ground.restarts() == [1] * REPLICAS, "their containers are started anew")
     ground.wait_until_all_run()
     assert ground.seen_by_pods() == {"precious"}
     assert {one["metadata"]["uid"] for one in ground.pods()} == before
@@ -185,6 +186,9 @@ def test_the_page_offers_both_ways_with_what_each_does_and_its_command(ground: G
             dialog.get_by_role("textbox").fill(stack)
             dialog.get_by_role("button", name="Restore", exact=True).click()
             shows(visitor.page.locator("#note"), "What was there before is the snapshot")
+            restarts = [1 if option == "--in-use" else 0] * REPLICAS
+            # What is said of containers that were killed is old for a moment.
+            ground.wait_until(lambda expected=restarts: ground.restarts() == expected, "they are started anew")
             ground.wait_until_all_run()
             assert ground.seen_by_pods() == {"precious"}
             is_same = {one["metadata"]["uid"] for one in ground.pods()} == before
