@@ -40,6 +40,8 @@ def test_the_environment_wins_over_the_file(workspace: Workspace, monkeypatch: p
         ("workers = \n", "hostk8s-agent.toml: "),
         ('notify_webhook_url = "ftp://hunter2"\n', "notify_webhook_url: .*must begin with https://"),
         ('notify_about = ["everything"]\n', "notify_about.0: "),
+        ('snapshot_repository = "snapshots"\n', "snapshot_repository: write the whole path"),
+        ('snapshot_repository = ""\n', "snapshot_repository: write the whole path"),
     ],
 )
 def test_a_wrong_setting_is_named(workspace: Workspace, text: str, words: str) -> None:
@@ -49,6 +51,20 @@ def test_a_wrong_setting_is_named(workspace: Workspace, text: str, words: str) -
         load_settings(workspace)
     assert SETTINGS_FILE_NAME in raised.value.hint
     assert "hunter2" not in str(raised.value)
+
+
+def test_snapshots_are_never_kept_in_the_workspace(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor by way of a link: what removes the data would remove them as well."""
+    (workspace.root / "data").mkdir()
+    link = workspace.root.parent / f"{workspace.root.name}-link"
+    link.symlink_to(workspace.root / "data")
+    for place in (workspace.root, workspace.root / "data/snapshots", link / "snapshots"):
+        monkeypatch.setenv("HOSTK8S_AGENT_SNAPSHOT_REPOSITORY", str(place))
+        with pytest.raises(SettingsError, match=r"SNAPSHOT_REPOSITORY: snapshot_repository: .* lies in the workspace"):
+            load_settings(workspace)
+    outside = workspace.root.parent / "outside"
+    monkeypatch.setenv("HOSTK8S_AGENT_SNAPSHOT_REPOSITORY", str(outside))
+    assert load_settings(workspace).snapshot_repository == outside
 
 
 def test_a_value_that_is_wrong_is_not_repeated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

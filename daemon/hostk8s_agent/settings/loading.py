@@ -76,6 +76,13 @@ def load_settings(
         raise _refuse(wrong, places) from error
     if wrong:
         raise _refuse(wrong, places)
+    repository = settings.snapshot_repository
+    if repository is not None and repository.resolve().is_relative_to(workspace.root.resolve()):
+        raise SettingsError(
+            f"{_find_origin('snapshot_repository', files, given)}: snapshot_repository: {repository} lies in the "
+            "workspace, and make clean would remove it together with the data",
+            hint="name a folder outside the workspace",
+        )
     try:
         judge(settings)
     except SettingsError as error:

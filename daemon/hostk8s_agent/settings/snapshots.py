@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 
 class SnapshotSettings(BaseModel):
@@ -69,7 +69,15 @@ class SnapshotSettings(BaseModel):
     snapshot_repository: Annotated[
         Path | None,
         Field(
-            description="Where snapshots are kept. Unset: snapshots/ in the agent's data folder, outside the "
-            "workspace, whose data/ goes with make clean."
+            description="Where snapshots are kept: a path from / on, outside the workspace, whose data/ goes with make "
+            "clean. Unset: snapshots/ in the agent's data folder."
         ),
     ] = None
+
+    @field_validator("snapshot_repository")
+    @classmethod
+    def _be_the_same_everywhere(cls, value: Path | None) -> Path | None:
+        """Refuse a path that means another place for each folder in which a command is run."""
+        if value is not None and not value.is_absolute():
+            raise ValueError("write the whole path, from / on")
+        return value
