@@ -125,4 +125,6 @@ def _describe_ourselves(purpose: str) -> bytes:
 
 def _write_words(descriptor: int, words: bytes) -> None:
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, words, 0)
+    # The kernel holds the lock, with words and without: whoever makes space on a full disk must come in.
+    with suppress(OSError):
+        os.pwrite(descriptor, words, 0)

@@ -48,6 +48,7 @@ from hostk8s_agent.snapshot.errors import (
     ManifestDuplicateError,
     ManifestFromFutureError,
     ManifestMissingError,
+    RepositoryFullError,
     RepositoryNewerError,
     RepositoryUnusableError,
     SnapshotError,
@@ -112,12 +113,12 @@ class Repository:
         """Return whether there is a repository. Raises `RepositoryNewerError` or `RepositoryUnusableError`."""
         try:
             text = (self.folder / REPOSITORY_FILE).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return False
         except OSError as error:
             raise RepositoryUnusableError(
                 f"the snapshot repository {self.folder} cannot be read: {error.strerror}",
-                hint="look at the folder's owner and mode",
+                hint="look at what stands there, at its owner and mode, or set snapshot_repository to another folder",
             ) from error
         try:
             version = int(json.loads(text)["format"])
@@ -241,7 +242,12 @@ class Repository:
 
     def remove(self, snapshot_id: str) -> None:
         """Take a snapshot out; its archives go with the next `sweep`."""
-        self._ledger.append("-", snapshot_id)
+        try:
+            self._ledger.append("-", snapshot_id)
+        except RepositoryFullError:
+            # Room for one line, on a disk whose room is to come from this.
+            remove_durably(self._marks_path(snapshot_id))
+            self._ledger.append("-", snapshot_id)
         remove_durably(self._manifest_path(snapshot_id))
         remove_durably(self._marks_path(snapshot_id))
 
