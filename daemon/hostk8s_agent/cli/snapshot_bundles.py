@@ -45,9 +45,11 @@ def take_in(file: Path, output: OutputFormat, workspace: Path | None) -> ExitCod
         meter.begin("waiting")
         with repository.lock.held(f"take in {file}", wait_seconds=LOCK_SECONDS):
             repository.prepare()
+            known = repository.list_ids()
             snapshot = read_bundle(repository, file, lambda: datetime.now(UTC), meter=meter)
     if output == "table":
-        say(f"{snapshot.id} of {snapshot.stack} is here, and was read back")
+        what = "is here already; nothing was added" if snapshot.id in known else "is here, and was read back"
+        say(f"{snapshot.id} of {snapshot.stack} {what}")
         say(f"  restore it with: hostk8s-agent snapshot restore {snapshot.stack}@{snapshot.id}")
     else:
         write_document(describe_manifest(snapshot), output)

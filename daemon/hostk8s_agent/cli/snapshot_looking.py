@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hostk8s_agent.cli.columns import Cell, render_table
 from hostk8s_agent.cli.exit_codes import ExitCode
-from hostk8s_agent.cli.output import escape_controls, find_screen, write, write_document
+from hostk8s_agent.cli.output import escape_controls, find_screen, say, write, write_document
 from hostk8s_agent.cli.readiness import choose_workspace
 from hostk8s_agent.settings import load_settings
 from hostk8s_agent.snapshot import selecting
@@ -56,6 +56,8 @@ def show_entries(which: str, path: str, output: OutputFormat, workspace: Path | 
             for shown, one in found
         ]
         write_document({"snapshot": snapshot.id, "entries": entries}, output)
+    elif not found:
+        say(f"{snapshot.id} holds nothing at {path!r}; hostk8s-agent snapshot ls {snapshot.id} shows what it holds")
     else:
         rows = [
             [Cell(one.kind), Cell(f"{one.mode:04o}"), Cell(f"{one.uid}:{one.gid}"), Cell(str(one.size)), Cell(shown)]

@@ -30,7 +30,10 @@ class RestoreOptions:
 
 
 def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | None) -> ExitCode:
-    """Restore; ERROR when the person did not agree."""
+    """Restore; ERROR when the person did not agree, or asked for what contradicts itself."""
+    if words := _find_contradiction(options):
+        say(f"hostk8s-agent: {words}")
+        return ExitCode.ERROR
     if options.to is not None:
         return _copy(options, output, workspace)
     stack, _, which = options.reference.partition("@")
@@ -44,7 +47,7 @@ def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | Non
         write_document(outcome, output)
         return ExitCode.OK
     snapshot, safety = outcome["plan"]["snapshot"], outcome["safety"]
-    path = options.fields["path"]
+    path = options.fields.get("path")
     say(f"{path or outcome['plan']['target']} is what it was in {snapshot['id']}")
     if safety is not None:
         only = f" --path {shlex.quote(path)}" if path else ""
@@ -53,6 +56,25 @@ def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | Non
     for note in outcome["notes"]:
         say(note)
     return ExitCode.OK
+
+
+def _find_contradiction(options: RestoreOptions) -> str:
+    """Return what is wrong with the options taken together, empty when nothing is: none is left out silently."""
+    stack, at, _ = options.reference.partition("@")
+    fields = options.fields
+    if not stack.strip():
+        return "no stack is named; write STACK, or STACK@WHICH"
+    for name, option in (("target", "--as"), ("path", "--path")):
+        if not fields.get(name, "-").strip():
+            return f"{option} is empty; leave it out where everything is meant"
+    if fields["scaleDown"] and fields["inUse"]:
+        return "--scale-down and --in-use exclude each other; give one of them"
+    if fields["undo"] and at:
+        return "--undo brings back what the last restore replaced, and no other; leave out what follows the @"
+    given = (("target", "--as"), ("undo", "--undo"), ("scaleDown", "--scale-down"), ("inUse", "--in-use"))
+    if options.to is not None and (more := [option for name, option in given if fields.get(name)]):
+        return f"--to only copies a snapshot to a folder; leave out {', '.join(more)}"
+    return ""
 
 
 def _copy(options: RestoreOptions, output: OutputFormat, workspace: Path | None) -> ExitCode:
@@ -65,12 +87,12 @@ def _copy(options: RestoreOptions, output: OutputFormat, workspace: Path | None)
     repository, snapshot = find_snapshot(which, choose_workspace(workspace), stack)
     if options.to is not None:
         with showing("copy", output) as meter:
-            export_snapshot(repository, snapshot, options.to, path=options.fields["path"], meter=meter)
+            export_snapshot(repository, snapshot, options.to, path=options.fields.get("path", ""), meter=meter)
     if output != "table":
         write_document({"snapshot": describe_manifest(snapshot), "folder": str(options.to)}, output)
     else:
         size = f"{render_bytes(snapshot.byte_count)} in {snapshot.files} files"
-        say(f"{options.fields['path'] or size} of {snapshot.id} is in {options.to}")
+        say(f"{options.fields.get('path') or size} of {snapshot.id} is in {options.to}")
     return ExitCode.OK
 
 

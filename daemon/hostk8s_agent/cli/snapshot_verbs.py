@@ -166,12 +166,14 @@ def _restore(  # noqa: PLR0913 - one parameter an option
         ),
     ],
     *,
-    into: Annotated[str, typer.Option("--as", metavar="STACK", help="Into this stack's.", show_default=False)] = "",
+    into: Annotated[
+        str | None, typer.Option("--as", metavar="STACK", help="Into this stack's.", show_default=False)
+    ] = None,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Into a new folder of this machine.")] = None,
     path: Annotated[
-        str,
+        str | None,
         typer.Option("--path", metavar="PATH", help="One file or folder alone: DIRECTORY/PATH.", show_default=False),
-    ] = "",
+    ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Bring back what the last restore replaced.")] = False,
     scale_down: Annotated[
         bool, typer.Option("--scale-down", help="Scale what makes the pods that use it to zero meanwhile.")
@@ -188,7 +190,9 @@ def _restore(  # noqa: PLR0913 - one parameter an option
     def verb() -> ExitCode:
         from hostk8s_agent.cli.snapshot_restore import RestoreOptions, restore  # noqa: PLC0415 - each pays for its own
 
-        options: dict[str, Any] = {"target": into, "path": path, "undo": undo, "inUse": in_use, "scaleDown": scale_down}
+        options: dict[str, Any] = {"undo": undo, "inUse": in_use, "scaleDown": scale_down}
+        # What is given and empty is a variable of a script that is not set: it must not mean everything.
+        options |= {name: one for name, one in (("target", into), ("path", path)) if one is not None}
         return restore(RestoreOptions(reference, options, to, yes), output, workspace)
 
     end(verb)

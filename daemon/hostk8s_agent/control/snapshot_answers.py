@@ -12,6 +12,7 @@ from hostk8s_agent.errors import AgentError
 from hostk8s_agent.snapshot.documents import describe_manifest, render_moment
 from hostk8s_agent.snapshot.progress import ignore
 from hostk8s_agent.snapshot.requests import CreateRequest, RestoreRequest
+from hostk8s_agent.snapshot.selecting import find_name_fault
 from hostk8s_agent.status.model import API_VERSION, render_json
 
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ class SnapshotAnswers:
         return {"apiVersion": API_VERSION, **self._long_verbs[verb](fields, tell)}
 
     def _create(self, fields: Mapping[str, Any], tell: Callable[[Progress], None]) -> Document:
-        request = CreateRequest(_require(fields, "stack"), fields.get("name", ""), is_pinned=fields.get("pin", False))
+        name = fields.get("name", "")
+        if fault := find_name_fault(name):
+            raise RequestInvalidError(f"the name {name[:40]!r} cannot be used: {fault}", hint="choose another name")
+        request = CreateRequest(_require(fields, "stack"), name, is_pinned=fields.get("pin", False))
         if not fields.get("wait", True):
             # What is wrong with the request itself is told to whoever asks, who is gone when the rest goes wrong.
             self._service.require_contract(request.stack)
@@ -190,14 +194,15 @@ def _describe_expiry(expiry: StackExpiry) -> Document:
 def _require(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
-        raise RequestInvalidError(f"{name} is missing", hint=f"send an object with {name}")
+        what = "snapshot" if name == "id" else name
+        raise RequestInvalidError(f"no {what} is named", hint=f"name one; in the control API it is the field {name!r}")
     return require_stack_name(value) if name == "stack" else value
 
 
 def _parse_restore(fields: Mapping[str, Any]) -> RestoreRequest:
     stop: StopWay = "scale-down" if fields.get("scaleDown") else "freeze" if fields.get("inUse") else ""
     if fields.get("scaleDown") and fields.get("inUse"):
-        raise RequestInvalidError("pods are scaled down or left in use", hint="give one of scaleDown and inUse")
+        raise RequestInvalidError("scaleDown and inUse exclude each other", hint="send one of them")
     return RestoreRequest(
         _require(fields, "stack"),
         fields.get("which", ""),

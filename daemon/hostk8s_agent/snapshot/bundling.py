@@ -18,7 +18,8 @@ from typing import IO, TYPE_CHECKING, Final
 
 from hostk8s_agent.snapshot.documents import ID_PATTERN, parse_manifest, render_manifest, seal_manifest
 from hostk8s_agent.snapshot.durable import INCOMING_PREFIX, incoming
-from hostk8s_agent.snapshot.errors import BundleRefusedError, SnapshotError
+from hostk8s_agent.snapshot.errors import BundleRefusedError, ManifestForgedError, SnapshotError
+from hostk8s_agent.snapshot.exporting import require_outside
 from hostk8s_agent.snapshot.model import ARCHIVE_ENGINE, SnapshotState
 from hostk8s_agent.snapshot.packing import pack_tree
 from hostk8s_agent.snapshot.progress import Meter
@@ -39,15 +40,16 @@ _HINT: Final = "ask for the file again; nothing was added to the repository"
 
 
 def write_bundle(repository: Repository, snapshot: SnapshotManifest, file: Path, *, meter: Meter | None = None) -> None:
-    """Write a snapshot as one file, whole or not at all.
+    """Write a snapshot as one new file, whole or not at all. Raises `BundleRefusedError` where something is already.
 
     What another engine keeps is packed into archives for it: who gets the file has no way to the restic repository.
     Such a copy has an id of its own.
     """
     meter = meter or Meter()
-    if file.exists() and not file.is_file():
-        # A folder; or a device, which root would take from the whole machine.
-        raise BundleRefusedError(f"{file} is not a file", hint="name a file, new or to be replaced")
+    require_outside(repository, file)
+    # A device, too: whoever is root would replace it for all programs of the machine.
+    if os.path.lexists(file):
+        raise BundleRefusedError(f"{file} exists already", hint="name a new file; nothing is ever written over")
     if snapshot.engine != ARCHIVE_ENGINE:
         with tempfile.TemporaryDirectory(prefix=INCOMING_PREFIX, dir=file.resolve().parent) as scratch:
             packed = Repository(Path(scratch))
@@ -98,8 +100,8 @@ def read_bundle(
 ) -> SnapshotManifest:
     """Take a file's snapshot into the repository, and return it; under the lock, with the repository prepared.
 
-    Raises `BundleRefusedError` for what is none, `ManifestForgedError`, and `SnapshotDamagedError` for one that is not
-    what was written.
+    One that is here already is returned as it is, and the rest of the file is not read. Raises `BundleRefusedError` for
+    what is none, and for one that is not what was written.
     """
     try:
         return _take_in(repository, file, clock, meter or Meter())
@@ -124,7 +126,11 @@ def _take_in(repository: Repository, file: Path, clock: Callable[[], datetime], 
                 if target is None or content is None:
                     raise _refuse(f"holds {header.name!r}, which is no part of {snapshot.id}")
                 _store(content, target)
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except OSError as error:
+        raise BundleRefusedError(
+            f"{file} cannot be read: {error.strerror or error}", hint="look at the path and its mode; nothing was added"
+        ) from error
+    except (EOFError, tarfile.TarError) as error:
         raise _refuse(f"cannot be read: {error}") from error
     if missing := [path.name for path in wanted.values() if not path.exists()]:
         raise _refuse(f"lacks {missing[0]}")
@@ -157,7 +163,10 @@ def _read_manifest(bundle: tarfile.TarFile) -> SnapshotManifest:
         raise _refuse("does not begin with a manifest") from error
     if not ID_PATTERN.fullmatch(snapshot_id):
         raise _refuse("does not begin with a manifest")
-    return parse_manifest(text, snapshot_id)
+    try:
+        return parse_manifest(text, snapshot_id)
+    except ManifestForgedError as error:
+        raise _refuse("holds a manifest that is not the one that was written") from error
 
 
 def _store(content: IO[bytes], target: Path) -> None:

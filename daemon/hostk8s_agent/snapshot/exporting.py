@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from hostk8s_agent.plan.actions import CreateDirectory
 from hostk8s_agent.snapshot.chunk_files import ChunkFile
-from hostk8s_agent.snapshot.errors import RestoreFailedError, SnapshotUnknownError
+from hostk8s_agent.snapshot.errors import RestoreFailedError, RestoreUnfitError, SnapshotUnknownError
 from hostk8s_agent.snapshot.flushing import kept_durable
 from hostk8s_agent.snapshot.picking import find_part, select_members
 from hostk8s_agent.snapshot.progress import Meter
@@ -37,8 +37,15 @@ def export_snapshot(
     user's copy belongs to that user.
     """
     picked = [(one, None) for one in snapshot.directories] if not path else [pick(repository, snapshot, path)]
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
+    require_outside(repository, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(folder.iterdir())
+    except OSError as error:
+        raise RestoreFailedError(
+            f"{folder} is no folder that can be written into: {error.strerror}", hint="name a new folder"
+        ) from error
+    if not is_empty:
         raise RestoreFailedError(f"{folder} is not empty", hint="name a new folder; nothing is ever replaced there")
     meter = meter or Meter()
     meter.begin("exporting", sum(one.byte_count for one, _ in picked))
@@ -57,14 +64,27 @@ def export_snapshot(
         access.close()
 
 
+def require_outside(repository: Repository, place: Path) -> None:
+    """Raise `RestoreFailedError` for a place in the repository's own folder."""
+    if place.resolve().is_relative_to(repository.folder.resolve()):
+        raise RestoreFailedError(
+            f"{place} lies in the snapshot repository itself", hint="name a place outside; nothing was written"
+        )
+
+
 def pick(repository: Repository, snapshot: SnapshotManifest, path: str) -> tuple[DirectoryManifest, Part | None]:
     """Return what a path (`DIRECTORY` or `DIRECTORY/PATH`) means in a snapshot: None for the directory as a whole.
 
-    Raises `SnapshotUnknownError` when the snapshot has nothing there.
+    Raises `SnapshotUnknownError` when the snapshot has nothing there, `RestoreUnfitError` for a device node.
     """
     name, _, inner = path.strip("/").partition("/")
     for directory in snapshot.directories:
         if directory.name == name:
+            if inner and inner in list_devices(repository, directory.archive.tree):
+                raise RestoreUnfitError(
+                    f"{path!r} is a device node, which no restore makes",
+                    hint="make it with mknod; snapshot ls shows its owner and mode",
+                )
             part = find_part(iterate_listing(repository, directory.archive.tree), inner) if inner else None
             if part is not None or not inner:
                 return directory, part
@@ -90,7 +110,11 @@ def iterate_content(repository: Repository, snapshot: SnapshotManifest, path: st
     """
     found = next(((shown, one) for shown, one in iterate_entries(repository, snapshot, path) if shown == path), None)
     if found is None or found[1].kind not in ("file", "hardlink"):
-        raise SnapshotUnknownError(f"{snapshot.id} holds no file {path!r}", hint="snapshot ls shows what it holds")
+        what = f"; it is a {found[1].kind}" if found else ""
+        raise SnapshotUnknownError(
+            f"{snapshot.id} holds no file {path!r}{what}",
+            hint=f"hostk8s-agent snapshot ls {snapshot.id} shows what it holds",
+        )
     name, _, _ = path.partition("/")
     directory = next(one for one in snapshot.directories if one.name == name)
     # The content of a file with several names stands under the first.

@@ -14,6 +14,11 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME = re.compile(_DATE.pattern + r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?", re.IGNORECASE)
 
 
+def is_moment(text: str) -> bool:
+    """Whether a text has the form of a time or a date, also of one that never was."""
+    return any(form.fullmatch(text) for form in (_AGO, _DATE, _TIME))
+
+
 def parse_moment(text: str, now: datetime) -> datetime | None:
     """Return the moment that `2 hours ago` or an RFC 3339 time means, in UTC; None when it is neither.
 

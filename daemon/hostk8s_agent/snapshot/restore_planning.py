@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hostk8s_agent.errors import AgentError, ContractError
 from hostk8s_agent.snapshot.errors import (
     NothingToUndoError,
     RestoreUnfitError,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from hostk8s_agent.snapshot.model import SnapshotManifest
     from hostk8s_agent.snapshot.ports import Reached
     from hostk8s_agent.snapshot.repository import Repository
-    from hostk8s_agent.snapshot.requests import RestoreRequest
+    from hostk8s_agent.snapshot.requests import RestoreRequest, Surroundings
     from hostk8s_agent.volume.access import VolumeAccess
 
 
@@ -61,6 +62,19 @@ def build_safety_request(plan: RestorePlan, reached: Callable[[], Reached] | Non
     )
 
 
+def load_target(surroundings: Surroundings, stack: str) -> Contract:
+    """Return the contract that says where what is restored belongs. Raises `RestoreUnfitError` where it is gone."""
+    try:
+        return surroundings.load_contract(stack)[0]
+    except ContractError:
+        raise
+    except AgentError as error:
+        raise RestoreUnfitError(
+            f"{stack} has no contract, which would say where its directories are",
+            hint="save its contract again, or restore into another stack (--as STACK) or a folder (--to DIR)",
+        ) from error
+
+
 def plan_restore(
     repository: Repository,
     snapshot: SnapshotManifest,
@@ -80,7 +94,16 @@ def plan_restore(
 
 
 def require_replaceable(access: VolumeAccess, replacements: Sequence[Replacement]) -> None:
-    """Raise `RestoreUnfitError` for a place in which something else stands than can be replaced by a restore."""
+    """Raise `RestoreUnfitError` for a place in which something else stands than can be replaced by a restore.
+
+    `NothingToUndoError` for an entry that is to go and is not there.
+    """
+    for one in replacements:
+        if one.removed and access.observe_directories([one.path])[0].kind == "absent":
+            raise NothingToUndoError(
+                f"{one.path} is not there, and was not there before the last restore",
+                hint="hostk8s-agent snapshot ls ID shows what a snapshot holds; nothing was changed",
+            )
     places: dict[str, str] = {}
     for one in replacements:
         inner = one.inner.split("/")[:-1] if one.inner else []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from hostk8s_agent.snapshot.errors import SnapshotAmbiguousError, SnapshotUnknownError
 from hostk8s_agent.snapshot.model import SnapshotState
-from hostk8s_agent.snapshot.moments import parse_day, parse_moment
+from hostk8s_agent.snapshot.moments import is_moment, parse_day, parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from hostk8s_agent.snapshot.repository import Repository
 
 LATEST: Final = "latest"
+MAX_NAME_LENGTH: Final = 100
+
+_ID_BEGINNING = re.compile(r"\d{8}(-|$)")
 
 _HINT: Final = 'write an id or its beginning, a name, latest, "2 hours ago" or a time; snapshot list shows all'
 _SHOWN = 5
@@ -26,6 +30,17 @@ def split_reference(text: str) -> tuple[str, str]:
     """Given `STACK` or `STACK@WHICH`, return the two; `WHICH` is `latest` where it is not said."""
     stack, _, which = text.partition("@")
     return stack, which.strip() or LATEST
+
+
+def find_name_fault(name: str) -> str:
+    """Return why a person's name for a snapshot could not be used to mean it, empty when it can."""
+    if len(name) > MAX_NAME_LENGTH:
+        return f"it has {len(name)} characters, and {MAX_NAME_LENGTH} are the most"
+    if not name.isprintable() or name != name.strip():
+        return "it has characters that do not print, or begins or ends with a space"
+    if name == LATEST or is_moment(name) or _ID_BEGINNING.match(name):
+        return "it means another snapshot: latest, a time or the beginning of an id"
+    return ""
 
 
 def select_snapshot(

@@ -18,6 +18,7 @@ from hostk8s_agent.snapshot.requests import CreateRequest, RestoreOutcome
 from hostk8s_agent.snapshot.restore_journal import RestoreJournals
 from hostk8s_agent.snapshot.restore_planning import (
     build_safety_request,
+    load_target,
     plan_restore,
     require_replaceable,
     select_for_restore,
@@ -210,7 +211,7 @@ class SnapshotService:
         """Return what a restore would do. Raises what would stop it before anything was changed."""
         snapshot = select_for_restore(self.repository, request, self._clock())
         self._surroundings.volume()
-        contract, _ = self._surroundings.load_contract(request.target or snapshot.stack)
+        contract = load_target(self._surroundings, request.target or snapshot.stack)
         users = self._surroundings.find_users(contract)
         plan = plan_restore(self.repository, snapshot, request, contract, users)
         if not users or not request.stop:
