@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.snapshot.restic_ground import copy_place, list_snapshots, make_place
 from tests.volume.conftest import docker, own_volume, place, tool_cluster
 
 from hostk8s_agent.contract.parsing import parse_contract
@@ -153,8 +154,12 @@ class Ground:
         return self.service.create(CreateRequest("sample", **fields)).id  # type: ignore[arg-type]
 
     def archives(self) -> list[Path]:
-        """The archives in the repository."""
+        """The files of archives in the repository."""
         return sorted((self.folder / "repository/archives").iterdir())
+
+    def stored(self) -> list[str]:
+        """What the engine has, by its own names: restic itself is asked, or the files are listed."""
+        return sorted(list_snapshots(self.restic)) if self.restic else [one.name for one in self.archives()]
 
 
 @pytest.fixture
@@ -164,6 +169,25 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
     fill(made.path())
     yield made
     made.access.close()
+
+
+@pytest.fixture(scope="session")
+def restic_template(restic_tools: None, tmp_path_factory: pytest.TempPathFactory) -> ResticPlace:
+    """A restic repository with nothing in it, to be copied: making one takes longer than a test's own work."""
+    del restic_tools
+    place = make_place(tmp_path_factory.mktemp("template"))
+    engine = ResticEngine(tmp_path_factory.mktemp("repository"), place)
+    engine.prepare()
+    assert engine.find_home(may_create=True)
+    return place
+
+
+@pytest.fixture(params=["archive", pytest.param("restic", marks=pytest.mark.tools)])
+def each_engine(request: pytest.FixtureRequest, tmp_path: Path) -> ResticPlace | None:
+    """A place for each engine: None for plain files, or a restic repository of the test's own."""
+    if request.param == "archive":
+        return None
+    return copy_place(request.getfixturevalue("restic_template"), tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -28,6 +29,12 @@ def write_private(file: Path, text: str) -> Path:
 def make_place(folder: Path, name: str = "restic") -> ResticPlace:
     """A local repository, which does not exist yet."""
     return ResticPlace(str(folder / name), password_file=write_private(folder / "password", PASSWORD))
+
+
+def copy_place(template: ResticPlace, folder: Path) -> ResticPlace:
+    """A copy of a local repository."""
+    shutil.copytree(template.repository, folder / "restic")
+    return make_place(folder)
 
 
 def ask(place: ResticPlace, *arguments: str) -> Any:

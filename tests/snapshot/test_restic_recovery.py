@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.snapshot.conftest import Ground, describe, fill
-from tests.snapshot.restic_ground import PASSWORD, list_copies, list_snapshots, make_place
+from tests.snapshot.restic_ground import PASSWORD, copy_place, list_copies, list_snapshots, make_place
 
 from hostk8s_agent.errors import AgentError
 from hostk8s_agent.snapshot.documents import render_manifest
@@ -30,9 +30,9 @@ pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("restic_tools")]
 
 
 @pytest.fixture
-def restic(ground: Ground) -> Ground:
+def restic(ground: Ground, restic_template: ResticPlace) -> Ground:
     """A stack whose snapshots go to a restic repository of its own, and whose directories are recognised at once."""
-    ground.restic = make_place(ground.folder)
+    ground.restic = copy_place(restic_template, ground.folder)
     ground.change(settled_seconds=-5.0)
     return ground
 
