@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,8 @@ MANIFESTS_FOLDER = Path("data/manifests")
 # out, and no stand-in ever takes their place.
 FACT_ENGINE = "docker.engine_id"
 FACT_CLUSTER = "cluster.uid"
+# Where the kubeconfig was, and by which of its contexts this workspace was connected: another one is not followed.
+FACT_CONTEXT = "cluster.context"
 # The volume that this workspace used: another one in its place is a loss, also across a restart.
 FACT_VOLUME = "docker.volume"
 
@@ -102,8 +104,15 @@ class Connections:
         )
         self._manifests = ManifestFiles(workspace.root / MANIFESTS_FOLDER)
         self._kubeconfig = find_kubeconfig(
-            workspace, os.environ, configured=settings.kubeconfig, cluster_name=cluster_name
+            workspace,
+            os.environ,
+            configured=settings.kubeconfig,
+            cluster_name=cluster_name,
+            chosen_context=settings.kube_context or "",
         )
+        used_in, _, used = self._facts.get(FACT_CONTEXT, "").rpartition("\n")
+        if used_in == str(self._kubeconfig):
+            self._kubeconfig = replace(self._kubeconfig, used_context=used)
         self._cluster = ClusterConnection(
             source=self._kubeconfig,
             scratch_folder=state_folder(workspace) / "credentials",
@@ -271,6 +280,7 @@ class Connections:
             self._reports.on_change("cluster", state.state)
             return
         self._remember(FACT_CLUSTER, state.uid)
+        self._remember(FACT_CONTEXT, f"{self._kubeconfig}\n{state.context}")
         if self._events is not None:
             self._events.wake()
         # The return is told when it is known whether the nodes have the volume: nothing could be made before.

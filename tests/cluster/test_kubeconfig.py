@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hostk8s_agent.cluster.errors import KubeconfigError
+from hostk8s_agent.cluster.errors import KubeconfigContextError, KubeconfigError
 from hostk8s_agent.cluster.kubeconfig import KubeconfigSource, find_kubeconfig, load_kubeconfig
 from hostk8s_agent.cluster.kubeconfig_watch import KubeconfigWatch
 from hostk8s_agent.workspace import Workspace
@@ -51,21 +51,52 @@ def test_the_clusters_own_context_is_preferred_to_the_current_one(tmp_path: Path
     path.write_text(yaml.safe_dump(document))
 
     found = load_kubeconfig(KubeconfigSource((path,), "KUBECONFIG", "kind-hostk8s"))
-    other = load_kubeconfig(KubeconfigSource((path,), "KUBECONFIG", "kind-absent"))
+    meant = load_kubeconfig(KubeconfigSource((path,), "KUBECONFIG", "kind-hostk8s", context="prod"))
 
     assert (found.context, found.server) == ("kind-hostk8s", "https://127.0.0.1:6443")
-    assert (other.context, other.server) == ("prod", "https://prod:6443")
+    assert (meant.context, meant.server) == ("prod", "https://prod:6443")
+    with pytest.raises(KubeconfigContextError) as raised:
+        load_kubeconfig(KubeconfigSource((path,), "KUBECONFIG", "kind-absent"))
+    assert "leads to https://prod:6443 by its current context prod" in raised.value.message
+    assert "set kube_context to prod" in raised.value.hint
+
+
+def test_whoever_switches_kubectl_to_another_cluster_does_not_move_the_agent(tmp_path: Path) -> None:
+    """The context that was used stays in use; when it goes, its cluster's objects are made in no other cluster."""
+    path = tmp_path / "config"
+    document = kubeconfig_document("mine")
+    path.write_text(yaml.safe_dump(document))
+    watch = KubeconfigWatch(KubeconfigSource((path,), "KUBECONFIG", "kind-hostk8s"))
+    assert watch.look()
+    document["contexts"].append({"name": "other", "context": {"cluster": "c", "user": "u"}})
+    document["current-context"] = "other"
+    path.write_text(yaml.safe_dump(document))
+    watch.look()
+    assert (watch.problem, watch.current and watch.current.context) == (None, "mine")
+
+    del document["contexts"][0]
+    path.write_text(yaml.safe_dump(document))
+    assert [watch.look(), watch.look()] == [False, False]
+    assert watch.problem is not None
+    assert watch.problem.code == "KubeconfigContext"
+    assert "its current one, other, is not used in its place" in watch.problem.message
+    assert watch.current is not None
+    assert watch.current.context == "mine"
+    # A restart knows it too.
+    again = KubeconfigWatch(KubeconfigSource((path,), "KUBECONFIG", "kind-hostk8s", used_context="mine"))
+    again.look()
+    assert (again.current, again.problem) == (None, watch.problem)
 
 
 def test_several_files_are_joined_as_kubectl_joins_them(tmp_path: Path) -> None:
     """A file that is missing is passed over, and of two that define a name the first wins."""
     first, second = tmp_path / "first", tmp_path / "second"
-    first.write_text(yaml.safe_dump(kubeconfig_document("one", "https://one:1")))
+    first.write_text(yaml.safe_dump(kubeconfig_document("one", "https://127.0.0.1:1")))
     second.write_text(yaml.safe_dump(kubeconfig_document("two", "https://two:2")))
 
     found = load_kubeconfig(KubeconfigSource((tmp_path / "missing", first, second), "KUBECONFIG"))
 
-    assert ("one", "https://one:1", f"{first}{os.pathsep}{second}") == (found.context, found.server, found.path)
+    assert ("one", "https://127.0.0.1:1", f"{first}{os.pathsep}{second}") == (found.context, found.server, found.path)
 
 
 def without(section: str) -> str:

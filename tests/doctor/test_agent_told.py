@@ -109,3 +109,18 @@ def test_another_cluster_than_the_agents_is_found(
     """And one that the agent is connected to, too, is its own."""
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     assert {one.check: one.verdict for one in check_cluster(told)}["API server"] == "failure"
+
+
+def test_a_kubeconfig_that_the_agent_does_not_follow_is_not_called_good(
+    told: Circumstances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By which context the workspace was connected before, the file does not say; the agent does."""
+    file = tmp_path / "other"
+    file.write_text(
+        "current-context: other\ncontexts: [{name: other, context: {cluster: c}}]\n"
+        "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n"
+    )
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    assert told.status is not None
+    told.status["problems"] = [render("KubeconfigContext")]
+    assert [(one.check, one.verdict, one.message) for one in check_cluster(told)] == [("kubeconfig", "failure", "told")]

@@ -193,7 +193,11 @@ def _ask_cluster(workspace: Workspace) -> AbstractContextManager[ClusterClient]:
     settings = load_settings(workspace)
     given = settings.cluster_name or read_environment_file(workspace).get("CLUSTER_NAME")
     source = find_kubeconfig(
-        workspace, os.environ, configured=settings.kubeconfig, cluster_name=given or DEFAULT_CLUSTER_NAME
+        workspace,
+        os.environ,
+        configured=settings.kubeconfig,
+        cluster_name=given or DEFAULT_CLUSTER_NAME,
+        chosen_context=settings.kube_context or "",
     )
     return open_once(load_kubeconfig(source))
 

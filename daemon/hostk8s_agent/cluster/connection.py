@@ -114,7 +114,7 @@ class ClusterConnection(ClaimsInMirror):
     def state(self) -> ClusterState:
         """Return how the connection stands."""
         state = self._state
-        reason = self._find_reason() if state.state == "Unreachable" else None
+        reason = self._find_reason() if state.state in {"Unreachable", "NoKubeconfig"} else None
         return state if reason is None else replace(state, problem=reason)
 
     @property

@@ -76,6 +76,12 @@ class KubeconfigInvalidError(KubeconfigError):
     code = "KubeconfigInvalid"
 
 
+class KubeconfigContextError(KubeconfigError):
+    """The kubeconfig leads to another cluster than this workspace's, or to one that nobody has said is meant."""
+
+    code = "KubeconfigContext"
+
+
 class ClusterUnreachableError(ClusterError):
     """No connection to the API server, or it broke before the answer was whole."""
 

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import yaml
 
 from hostk8s_agent.cluster.errors import (
+    KubeconfigContextError,
     KubeconfigInvalidError,
     KubeconfigMissingError,
     KubeconfigUnreadableError,
@@ -36,12 +38,16 @@ class KubeconfigSource:
     """Where the kubeconfig is looked for.
 
     `paths` are absolute, at least one; of several the first to define a name wins, as kubectl has it. `origin`
-    says who named them. `preferred_context` is used where the kubeconfig has it, else its current context.
+    says who named them. `context` is the one that a person has set: it alone is used. Else it is `preferred_context`
+    where the kubeconfig has it; else `used_context`, by which this workspace was connected before; else the current
+    one, whose server must be on this machine. Whoever switches kubectl to another cluster does not move the agent.
     """
 
     paths: tuple[Path, ...]
     origin: Origin
     preferred_context: str = ""
+    context: str = ""
+    used_context: str = ""
 
     def __str__(self) -> str:
         return os.pathsep.join(str(path) for path in self.paths)
@@ -63,24 +69,27 @@ def find_kubeconfig(
     *,
     configured: Path | None = None,
     cluster_name: str | None = None,
+    chosen_context: str = "",
 ) -> KubeconfigSource:
     """Return where the workspace's kubeconfig is, whether or not it exists yet.
 
     The first of these wins: `configured` (the setting), `KUBECONFIG` (several files, joined as kubectl has it),
     `KUBECONFIG_PATH` of the workspace's `.env`, `data/kubeconfig/config` of the workspace. Relative paths of the
     first two are below the current directory, of `.env` below the workspace. The context `kind-<cluster>` is
-    preferred, because a personal KUBECONFIG may have another cluster as its current one.
+    preferred, because a personal KUBECONFIG may have another cluster as its current one; `chosen_context` wins.
     """
     variables = read_environment_file(workspace)
     cluster = cluster_name or variables.get("CLUSTER_NAME") or DEFAULT_CLUSTER_NAME
     context = f"kind-{cluster}"
     if configured is not None:
-        return KubeconfigSource((_absolute(configured, Path.cwd()),), "settings", context)
+        return KubeconfigSource((_absolute(configured, Path.cwd()),), "settings", context, chosen_context)
     if given := [part for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]:
-        return KubeconfigSource(tuple(_absolute(Path(part), Path.cwd()) for part in given), "KUBECONFIG", context)
+        paths = tuple(_absolute(Path(part), Path.cwd()) for part in given)
+        return KubeconfigSource(paths, "KUBECONFIG", context, chosen_context)
     if named := variables.get("KUBECONFIG_PATH"):
-        return KubeconfigSource((_absolute(Path(named), workspace.root),), ".env KUBECONFIG_PATH", context)
-    return KubeconfigSource((workspace.root / DEFAULT_KUBECONFIG,), "workspace default", context)
+        path = _absolute(Path(named), workspace.root)
+        return KubeconfigSource((path,), ".env KUBECONFIG_PATH", context, chosen_context)
+    return KubeconfigSource((workspace.root / DEFAULT_KUBECONFIG,), "workspace default", context, chosen_context)
 
 
 def _absolute(path: Path, base: Path) -> Path:
@@ -111,8 +120,9 @@ def load_kubeconfig(source: KubeconfigSource) -> Kubeconfig:
     """Read and check the kubeconfig.
 
     Raises `KubeconfigMissingError` when none of the files exists, `KubeconfigUnreadableError` when one cannot be
-    read, `KubeconfigInvalidError` when they do not lead to a server. No message holds any of their contents
-    besides the names of contexts, clusters and users.
+    read, `KubeconfigInvalidError` when they do not lead to a server, `KubeconfigContextError` when they lead to one
+    that is not this workspace's. No message holds any of their contents besides the names of contexts, clusters and
+    users, and the server's address.
     """
     digest = hashlib.sha256()
     existing: list[Path] = []
@@ -130,7 +140,7 @@ def load_kubeconfig(source: KubeconfigSource) -> Kubeconfig:
             hint="start the cluster (make start), or set KUBECONFIG; the agent waits for the file",
         )
     joined = os.pathsep.join(str(one) for one in existing)
-    context, server = _resolve(joined, documents, source.preferred_context)
+    context, server = _resolve(joined, documents, source)
     return Kubeconfig(joined, context, server, digest.hexdigest())
 
 
@@ -166,13 +176,16 @@ def _parse(path: Path, text: bytes) -> Mapping[str, Any]:
     raise _invalid(str(path), f"is no kubeconfig: it is not YAML, or cut short{place}")
 
 
-def _resolve(path: str, documents: list[Mapping[str, Any]], preferred: str) -> tuple[str, str]:
+def _resolve(path: str, documents: list[Mapping[str, Any]], source: KubeconfigSource) -> tuple[str, str]:
     """Return the context's name and the server's address."""
     contexts = _by_name(documents, "contexts")
     current = next((one["current-context"] for one in documents if one.get("current-context")), None)
-    name = preferred if preferred in contexts else current
+    chosen = source.context or (source.preferred_context if source.preferred_context in contexts else "")
+    name = chosen or source.used_context or current
     if not isinstance(name, str):
         raise _invalid(path, "names no current context")
+    if contexts and name not in contexts and name == source.used_context:
+        raise _explain_gone(path, name, current)
     context = _member(contexts.get(name), "context")
     if context is None:
         raise _invalid(path, f"has no context {name}")
@@ -185,7 +198,31 @@ def _resolve(path: str, documents: list[Mapping[str, Any]], preferred: str) -> t
     server = cluster.get("server")
     if not isinstance(server, str) or not server.startswith(("https://", "http://")):
         raise _invalid(path, f"gives no server for its cluster {context.get('cluster')}")
+    if not chosen and not source.used_context and not _is_this_machine(server):
+        raise _explain_elsewhere(path, name, server)
     return name, server.rstrip("/")
+
+
+def _is_this_machine(server: str) -> bool:
+    host = urlsplit(server).hostname or ""
+    return host in {"localhost", "0.0.0.0", "::1", "host.docker.internal"} or host.startswith("127.")  # noqa: S104
+
+
+def _explain_gone(path: str, name: str, current: object) -> KubeconfigContextError:
+    instead = f"; its current one, {current}, is not used in its place" if isinstance(current, str) else ""
+    return KubeconfigContextError(
+        f"the kubeconfig {path} has the context {name} no more, by which this workspace's cluster was reached{instead}",
+        hint="create the cluster again (make start), or bring the context back; if another cluster is meant: set "
+        "kube_context to its context",
+    )
+
+
+def _explain_elsewhere(path: str, name: str, server: str) -> KubeconfigContextError:
+    return KubeconfigContextError(
+        f"the kubeconfig {path} leads to {server} by its current context {name}: a cluster elsewhere, which nobody has "
+        "said is meant",
+        hint=f"start the cluster (make start), or, if that one is meant: set kube_context to {name}",
+    )
 
 
 def _by_name(documents: list[Mapping[str, Any]], section: str) -> dict[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.cluster.errors import KubeconfigError
@@ -49,7 +50,8 @@ class KubeconfigWatch:
         is_second_look = signature == self._signature
         self._signature = signature
         try:
-            found = load_kubeconfig(self._source)
+            used = self._source.used_context if self._current is None else self._current.context
+            found = load_kubeconfig(replace(self._source, used_context=used))
         except KubeconfigError as error:
             self._is_settled = is_second_look or self._current is None
             if self._is_settled:

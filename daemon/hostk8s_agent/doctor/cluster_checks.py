@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hostk8s_agent.cluster.asking_once import open_once
-from hostk8s_agent.cluster.errors import ClusterForbiddenError
+from hostk8s_agent.cluster.errors import ClusterForbiddenError, KubeconfigContextError
 from hostk8s_agent.cluster.kubeconfig import find_kubeconfig, load_kubeconfig
 from hostk8s_agent.cluster.requests import JSON, ClusterClient, Request
 from hostk8s_agent.cluster.session import get_cluster_uid, get_server_version
@@ -35,7 +35,11 @@ PERMISSIONS = (
 def check_cluster(found: Circumstances) -> Iterator[Finding]:
     """Give what is found of the cluster; no more once something is missing that the rest needs."""
     source = find_kubeconfig(
-        found.workspace, os.environ, configured=found.settings.kubeconfig, cluster_name=found.cluster_name
+        found.workspace,
+        os.environ,
+        configured=found.settings.kubeconfig,
+        cluster_name=found.cluster_name,
+        chosen_context=found.settings.kube_context or "",
     )
     try:
         kubeconfig = load_kubeconfig(source)
@@ -44,6 +48,11 @@ def check_cluster(found: Circumstances) -> Iterator[Finding]:
             yield warn("kubeconfig", "no cluster: data/manifests/ stands in for it", "make start")
         else:
             yield fail("kubeconfig", error.message, error.hint)
+        return
+    # What the agent was connected by before, the file does not say.
+    problems = found.status["problems"] if found.status is not None else ()
+    if told := next((one for one in problems if one["code"] == KubeconfigContextError.code), None):
+        yield fail("kubeconfig", told["message"], told["hint"])
         return
     yield ok("kubeconfig", f"{kubeconfig.path}, context {kubeconfig.context}")
     try:

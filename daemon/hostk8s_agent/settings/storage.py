@@ -60,6 +60,13 @@ class StorageSettings(BaseModel):
             description="The kubeconfig. Unset: KUBECONFIG, else KUBECONFIG_PATH of .env, else data/kubeconfig/config."
         ),
     ] = None
+    kube_context: Annotated[
+        str | None,
+        Field(
+            description="The kubeconfig's context. Unset: kind-<cluster_name>, else the one used before, else the "
+            "current one where its server is on this machine."
+        ),
+    ] = None
     cluster_name: Annotated[
         str | None,
         Field(description="The Kind cluster's name. Unset: CLUSTER_NAME of .env, else hostk8s."),
