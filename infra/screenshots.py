@@ -190,6 +190,8 @@ def take(picture: Picture, browser: Browser) -> Path:
         page = context.new_page()
         page.goto(link)
         page.locator("details.stack").first.wait_for()
+        # The snapshots are asked for beside the status.
+        page.locator("#snapshot-view > *").first.wait_for()
         picture.before(page)
         page.mouse.move(0, 0)
         page.screenshot(path=file, full_page=picture.is_whole)

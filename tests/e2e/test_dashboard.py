@@ -57,6 +57,18 @@ def test_a_saved_contract_appears_by_itself_and_a_button_reconciles_it(
     wait_until(lambda: site.stack("sample")["state"] == "Removing")
 
 
+def test_a_problem_of_no_stack_says_what_it_is_about(site: Any, visitor: Visitor) -> None:
+    """And the watcher that has no folder to follow does not look well."""
+    page = visitor.page
+    shows(page.locator("#parts"), "✓ Following")
+    site.stacks.rename(site.stacks.with_name("elsewhere"))
+    shows(page.locator("#problem-list"), "✗ Watch")
+    shows(page.locator("#problem-list"), "StacksFolderMissing")
+    shows(page.locator("#parts"), "✗ Waiting")
+    site.stacks.with_name("elsewhere").rename(site.stacks)
+    shows(page.locator("#parts"), "✓ Following")
+
+
 def test_what_is_true_is_shown_when_it_came_before_the_pages_modules(
     visitor: Visitor, wait_until: Callable[..., None]
 ) -> None:

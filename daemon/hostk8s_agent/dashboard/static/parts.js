@@ -3,7 +3,7 @@
 import { byId, h, refill, setText } from "./dom.js";
 import { ago, partWords } from "./words.js";
 
-const GOOD = new Set(["Running", "Connected", "Absent"]);
+const GOOD = new Set(["Running", "Connected", "Absent", "Following"]);
 
 /** Show the agent, Docker, the cluster and the watcher. */
 export function showParts(frame) {
@@ -13,7 +13,7 @@ export function showParts(frame) {
     part("Agent", agent.state, `version ${agent.version}`, null),
     part("Docker", docker.state, docker.message || join(docker.volume, docker.access), docker.endpoint),
     part("Cluster", cluster.state, cluster.message || join(cluster.context, cluster.version), cluster.server),
-    part("Watch", watch.backend, null, watch.roots.join("\n"), ["scanned ", ago(watch.lastScanAt)]),
+    watchPart(watch),
   );
   setText(byId("workspace"), agent.workspace.split("/").pop() || agent.workspace);
   byId("workspace").title = agent.workspace;
@@ -25,8 +25,15 @@ export function showParts(frame) {
   document.title = `${agent.workspace.split("/").pop()} · hostk8s-agent`;
 }
 
+// Without its folder of stacks the watcher waits for it.
+function watchPart(watch) {
+  const [state, what] =
+    watch.backend === "waiting" ? ["Waiting", "for the folder of stacks"] : ["Following", `contracts, by ${watch.backend}`];
+  return part("Watch", state, `${what}, scanned `, watch.roots.join("\n"), [ago(watch.lastScanAt)]);
+}
+
 function part(name, state, detail, title, more = []) {
-  const isGood = GOOD.has(state) || name === "Watch";
+  const isGood = GOOD.has(state);
   return h(
     "li",
     { class: isGood ? "part" : "part bad", title },

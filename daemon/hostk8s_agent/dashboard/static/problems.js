@@ -3,7 +3,7 @@
 import { byId, h, refill, setText } from "./dom.js";
 import { listProblems } from "./store.js";
 import { openStack, worstFirst } from "./stacks.js";
-import { badge } from "./words.js";
+import { badge, partOf } from "./words.js";
 
 const SHOWN_AT_FIRST = 6;
 let showsAll = false;
@@ -27,7 +27,7 @@ export function render({ problem, stack }) {
     h(
       "p",
       { class: "what" },
-      stack === null ? h("span", { class: "badge blocked" }, "✗ Agent") : badge(stack.state),
+      stack === null ? h("span", { class: "badge blocked" }, `✗ ${partOf(problem.code)}`) : badge(stack.state),
       " ",
       stack === null ? null : link(stack.name),
       h("span", { class: "message" }, problem.message),

@@ -88,7 +88,7 @@ function showTimeline() {
       shown.map((name) => track(name, taken.get(name) ?? [], begin, isSafe(name))),
     ),
     h("p", { class: "scale quiet" }, h("span", {}, distance(new Date(begin).toISOString())), h("span", {}, "now")),
-    h("p", { class: "legend quiet" }, "● good  ○ not verified  ▲ suspect  ✗ damaged  ★ pinned"),
+    h("p", { class: "legend quiet" }, "●\u00a0good  ○\u00a0not\u00a0verified  ▲\u00a0suspect  ✗\u00a0damaged  ★\u00a0pinned"),
     order.length > shown.length ? showAllButton(order.length) : null,
   );
 }

@@ -266,7 +266,7 @@ function filter() {
   setText(
     empty,
     store.stacks.size === 0
-      ? "No stack has a storage contract yet. Save one as software/stacks/<stack>/hostk8s.storage.yaml, and it appears here by itself."
+      ? "No stack has a storage contract yet. Save one as software/stacks/<stack>/hostk8s.storage.yaml, and it appears here by itself. A first one is written by: hostk8s-agent init sample"
       : "No stack fits the filter.",
   );
 }

@@ -19,6 +19,17 @@ const PART_WORDS = { Absent: "stand-in", NoKubeconfig: "no kubeconfig", NotRunni
 /** The state of the agent, Docker or the cluster in words. */
 export const partWords = (state) => PART_WORDS[state] ?? state;
 
+const PARTS = [
+  [/^(Cluster|Kubeconfig|Context)/, "Cluster"],
+  [/^(Engine|Endpoint|Helper|Volume|Node)/, "Docker"],
+  [/^(Snapshot|Repository|Restic|Drill)/, "Snapshots"],
+  [/^(StacksFolder|FolderUnreadable|LinkedFolder|TooManyFolders|Inotify|EventsNot|NativeEvents)/, "Watch"],
+  [/^Settings/, "Settings"],
+];
+
+/** What a problem that is no stack's own is about, by its code: `Cluster`; the agent where it is nothing else. */
+export const partOf = (code) => PARTS.find(([pattern]) => pattern.test(code))?.[1] ?? "Agent";
+
 /** Where a state stands among the others; one that is not known comes first. */
 export const rank = (state) => STATES.indexOf(state);
 
