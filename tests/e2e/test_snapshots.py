@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +165,44 @@ def test_a_lost_volume_comes_back_from_outside_docker(real_site: Any, docker_eng
     ask(site, "restore", "sample@mine", "--yes")
     assert (folder / "precious").read_text(encoding="utf-8") == "precious"
     assert (folder.stat().st_uid, folder.stat().st_mode & 0o7777) == (26, 0o750)
+
+
+def answer_at_terminal(site: Any, *arguments: str, answer: bytes, meanwhile: Callable[[], object]) -> tuple[int, str]:
+    """Run a verb at a terminal, do something while it asks, answer it; return its exit code and what it showed."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(site.root)
+        os.execve(COMMAND, [str(COMMAND), "snapshot", *arguments], site.environment)
+    shown = b""
+    # It ends with an error once nobody has the other end (Linux).
+    with suppress(OSError):
+        while piece := os.read(terminal, 1 << 16):
+            is_asked_now = b"[y/N]" in shown + piece and b"[y/N]" not in shown
+            shown += piece
+            if is_asked_now:
+                meanwhile()
+                os.write(terminal, answer)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
+
+
+def test_what_a_person_agrees_to_is_what_was_shown(site: Any) -> None:
+    """Also when another snapshot is taken, and is the latest, before the answer; and no is no."""
+    site.save("sample")
+    assert site.run("run", "--once").returncode == 0
+    word = site.root / "data/pv" / site.prefix / "sample/one/word"
+    word.write_text("shown", encoding="utf-8")
+    taken = ask(site, "create", "sample", "--name", "first")
+
+    def take_another() -> None:
+        word.write_text("taken meanwhile", encoding="utf-8")
+        ask(site, "create", "sample", "--name", "second")
+
+    code, shown = answer_at_terminal(site, "restore", "sample", answer=b"y\n", meanwhile=take_another)
+    assert (code, taken["id"] in shown) == (0, True)
+    assert word.read_text(encoding="utf-8") == "shown"
+
+    code, shown = answer_at_terminal(site, "forget", "latest", answer=b"no\n", meanwhile=lambda: None)
+    assert (code, "nothing was changed" in shown) == (2, True)
+    assert "(of sample, good, 'second', the newest good one) for good?" in shown
+    assert {"first", "second"} < {one["name"] for one in ask(site, "list")["snapshots"]}

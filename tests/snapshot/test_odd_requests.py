@@ -25,6 +25,7 @@ from hostk8s_agent.snapshot.errors import (
     RestoreFailedError,
     RestoreUnfitError,
     SnapshotError,
+    SnapshotPinnedError,
     SnapshotUnknownError,
 )
 from hostk8s_agent.snapshot.expiring import Expiry
@@ -194,6 +195,16 @@ def test_a_repository_that_is_a_file_is_left_alone(ground: Ground, look: Callabl
     with pytest.raises(RepositoryUnusableError):
         look(ground)
     assert ground.repository.folder.read_text() == "kept"
+
+
+def test_a_pinned_snapshot_is_forgotten_only_once_it_is_not_pinned(ground: Ground) -> None:
+    """By its id, its name, or as the latest."""
+    pinned = take(ground, name="mine", is_pinned=True)
+    for which in (pinned.id, "mine", "latest"):
+        with nothing_changes(ground), pytest.raises(SnapshotPinnedError, match=f"{pinned.id} is pinned"):
+            ground.service.forget(which)
+    ground.service.pin("mine", is_pinned=False)
+    assert ground.service.forget("mine") == pinned.id
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can mount a small disk")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.cli.columns import Cell, render_bytes, render_table
@@ -148,15 +148,36 @@ def change(verb: str, fields: Document, output: OutputFormat, workspace: Path | 
 
 def forget(which: str, output: OutputFormat, workspace: Path | None, *, is_agreed: bool) -> ExitCode:
     """Remove one, after asking."""
-    if not is_agreed and not agree(f"remove the snapshot {which} for good?"):
-        return ExitCode.ERROR
-    with reach_snapshots(choose_workspace(workspace)) as snapshots:
+    chosen = choose_workspace(workspace)
+    if not is_agreed:
+        which, words = _identify(which, chosen)
+        if not agree(f"remove the snapshot {which}{words} for good?"):
+            return ExitCode.ERROR
+    with reach_snapshots(chosen) as snapshots:
         document = snapshots.answer("forget", {"id": which})
     if output == "table":
         say(f"{document['forgotten']} is forgotten")
     else:
         write_document(document, output)
     return ExitCode.OK
+
+
+def _identify(which: str, workspace: Workspace) -> tuple[str, str]:
+    """Return the id of the snapshot that is meant, and what a person should know of it before it goes."""
+    from hostk8s_agent.cli.snapshot_looking import find_snapshot  # noqa: PLC0415 - reads the repository itself
+    from hostk8s_agent.snapshot.errors import SnapshotError  # noqa: PLC0415 - the same
+    from hostk8s_agent.snapshot.selecting import LATEST, select_snapshot  # noqa: PLC0415 - the same
+
+    try:
+        repository, one = find_snapshot(which, workspace)
+    except SnapshotError:
+        # It may be one that cannot be read any more; whoever forgets it knows, and says so.
+        return which, ""
+    words = f" of {one.stack}, {one.state.value}, {one.name!r}" if one.name else f" of {one.stack}, {one.state.value}"
+    with suppress(SnapshotError):
+        newest = select_snapshot(repository.load_all()[0], LATEST, one.taken_at, one.stack)
+        words += ", the newest good one" * (newest.id == one.id)
+    return one.id, f" ({words.strip()})"
 
 
 def agree(question: str) -> bool:
@@ -166,7 +187,10 @@ def agree(question: str) -> bool:
         return False
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    is_agreed = sys.stdin.readline().strip().lower() in {"y", "yes"}
+    if not is_agreed:
+        say("hostk8s-agent: nothing was changed")
+    return is_agreed
 
 
 def _show_snapshot(snapshot: Document, output: OutputFormat) -> None:

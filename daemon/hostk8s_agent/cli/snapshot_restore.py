@@ -39,9 +39,13 @@ def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | Non
     stack, _, which = options.reference.partition("@")
     fields = {"stack": stack, "which": which.strip() or "latest", **options.fields}
     with reach_snapshots(choose_workspace(workspace)) as snapshots:
-        _show_plan(snapshots.answer("plan", fields)["plan"])
+        plan = snapshots.answer("plan", fields)["plan"]
+        _show_plan(plan)
         if not options.is_agreed and not agree("replace them?"):
             return ExitCode.ERROR
+        if not fields["undo"]:
+            # What was shown, whatever has been taken while the question was being thought about.
+            fields["which"] = plan["snapshot"]["id"]
         outcome = answer_showing(snapshots, "restore", fields, output)
     if output != "table":
         write_document(outcome, output)

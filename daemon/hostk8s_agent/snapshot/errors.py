@@ -10,6 +10,7 @@ AgentError
     ├── EngineUnknownError            an archive is kept by an engine that is not set up
     ├── SnapshotUnknownError          no snapshot is meant by these words
     ├── SnapshotAmbiguousError        more than one is
+    ├── SnapshotPinnedError           a person has said that it is to stay
     ├── SnapshotDamagedError          what was read back is not what was written
     ├── ManifestForgedError           a manifest that is not what its id stands for
     ├── ManifestMissingError          a manifest that was written is not there any more
@@ -88,6 +89,12 @@ class SnapshotAmbiguousError(SnapshotError):
     """More than one snapshot is meant by these words."""
 
     code = "SnapshotAmbiguous"
+
+
+class SnapshotPinnedError(SnapshotError):
+    """A person has said that this snapshot is to stay."""
+
+    code = "SnapshotPinned"
 
 
 class SnapshotDamagedError(SnapshotError):

@@ -6,12 +6,12 @@ import re
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from hostk8s_agent.snapshot.errors import SnapshotAmbiguousError, SnapshotUnknownError
+from hostk8s_agent.snapshot.errors import SnapshotAmbiguousError, SnapshotPinnedError, SnapshotUnknownError
 from hostk8s_agent.snapshot.model import SnapshotState
 from hostk8s_agent.snapshot.moments import is_moment, parse_day, parse_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from hostk8s_agent.snapshot.model import SnapshotManifest
@@ -107,6 +107,14 @@ def find_snapshot(repository: Repository, which: str, stack: str | None, now: da
         if stack in (None, snapshot.stack):
             return snapshot
     return select_snapshot(repository.load_all()[0], which, now, stack)
+
+
+def require_unpinned(snapshots: Iterable[SnapshotManifest], snapshot_id: str) -> None:
+    """Raise `SnapshotPinnedError` when the one of that id is pinned: that takes a second thought."""
+    if any(one.id == snapshot_id and one.is_pinned for one in snapshots):
+        raise SnapshotPinnedError(
+            f"{snapshot_id} is pinned", hint=f"hostk8s-agent snapshot pin {snapshot_id} --off, then forget it"
+        )
 
 
 def _require_one(found: Sequence[SnapshotManifest], words: str) -> SnapshotManifest:

@@ -24,7 +24,7 @@ from hostk8s_agent.snapshot.restore_planning import (
     select_for_restore,
 )
 from hostk8s_agent.snapshot.restoring import Restorer
-from hostk8s_agent.snapshot.selecting import find_snapshot
+from hostk8s_agent.snapshot.selecting import find_snapshot, require_unpinned
 from hostk8s_agent.snapshot.sending import expect_work, send_manifests
 from hostk8s_agent.snapshot.shrinking import find_shrinkage
 from hostk8s_agent.snapshot.space import require_space
@@ -149,11 +149,12 @@ class SnapshotService:
             return verified, problems if ids is None else ()
 
     def forget(self, snapshot_id: str) -> str:
-        """Remove a snapshot, and the archives that no other one has; return its id."""
+        """Remove a snapshot, and the archives that no other one has; return its id. Raises `SnapshotPinnedError`."""
         with self._held(f"forget {snapshot_id}"):
             # One whose manifest cannot be trusted, or is gone, is forgotten by its whole id.
             if snapshot_id not in self.repository.known_ids():
                 snapshot_id = self.select(snapshot_id).id
+            require_unpinned(self.list()[0], snapshot_id)
             self.repository.remove(snapshot_id)
             self.repository.sweep()
             send_manifests(self.repository, is_asked=True)
