@@ -78,6 +78,8 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
     root.addHandler(handler)
     root.setLevel(_FOREIGN_LEVEL)
     logging.getLogger(_OWN_LOGGER).setLevel(level.upper())
+    # A browser that goes in the middle of an answer is no news, and each of its tabs would be a dozen lines.
+    logging.getLogger("asyncio").addFilter(_is_news)
     # A log that cannot be written (a full disk, a closed pipe) must not become a traceback on every line.
     logging.raiseExceptions = False
     structlog.configure(
@@ -97,6 +99,10 @@ class _OwnLoggerFactory:
 
     def __call__(self, *_names: object) -> logging.Logger:
         return logging.getLogger(_OWN_LOGGER)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.msg != "socket.send() raised exception."
 
 
 def _build_renderers(*, is_text: bool, is_colored: bool) -> list[Processor]:

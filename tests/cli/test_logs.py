@@ -71,6 +71,8 @@ def test_libraries_are_heard_from_warnings_on(lines: io.StringIO) -> None:
     configure_logging("debug", "json", lines)
     for name in ("uvicorn.error", "urllib3.connectionpool", "watchdog.observers"):
         logging.getLogger(name).info("noise")
+    # Nor of a browser that went in the middle of an answer.
+    logging.getLogger("asyncio").warning("socket.send() raised exception.")
     logging.getLogger("watchdog.observers").warning("queue overflow: %d", 7)
     assert [(line["event"], line["message"], line["logger"]) for line in parsed(lines)] == [
         ("library.message", "queue overflow: 7", "watchdog.observers")

@@ -88,6 +88,14 @@ def test_whoever_switches_kubectl_to_another_cluster_does_not_move_the_agent(tmp
     assert (again.current, again.problem) == (None, watch.problem)
 
 
+def test_a_password_in_the_servers_address_goes_no_further(tmp_path: Path) -> None:
+    """The address is in the status, in errors and in the log."""
+    path = tmp_path / "config"
+    for given in ("https://ada:s3cret-canary@127.0.0.1:6443/a@b/", "https://s3cret-canary@127.0.0.1:6443/a@b"):
+        path.write_text(yaml.safe_dump(kubeconfig_document(server=given)))
+        assert load_kubeconfig(KubeconfigSource((path,), "KUBECONFIG")).server == "https://127.0.0.1:6443/a@b"
+
+
 def test_several_files_are_joined_as_kubectl_joins_them(tmp_path: Path) -> None:
     """A file that is missing is passed over, and of two that define a name the first wins."""
     first, second = tmp_path / "first", tmp_path / "second"

@@ -86,6 +86,23 @@ def test_an_agent_that_holds_the_workspace_and_does_not_answer_is_found(workspac
     assert judge_alone(silent, "notifications") == "ok"
 
 
+def test_without_a_service_manager_the_agent_is_started_by_hand(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A container has none: a command that cannot work mends nothing."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    silent = Circumstances(workspace, Settings(), None, None, Problem("AgentNotRunning", "none", "start it"))
+    commands = {one.check: one.command for one in (*check_agent(silent), *check_machine(silent))}
+    assert (commands["agent"], commands["watcher"]) == ("hostk8s-agent run", "hostk8s-agent run")
+
+
+def test_a_state_folder_that_cannot_be_made_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent would not start."""
+    monkeypatch.setattr("os.access", lambda _path, mode: not mode & 2)
+    silent = Circumstances(workspace, Settings(), None, None, None)
+    assert {one.check: one.verdict for one in check_machine(silent)}["disk of the agent's state"] == "failure"
+
+
 def judge_alone(found: Circumstances, check: str) -> str:
     """The verdict of a check of the agent itself."""
     return next(one.verdict for one in check_agent(found) if one.check == check)

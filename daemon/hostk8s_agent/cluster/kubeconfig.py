@@ -198,9 +198,13 @@ def _resolve(path: str, documents: list[Mapping[str, Any]], source: KubeconfigSo
     server = cluster.get("server")
     if not isinstance(server, str) or not server.startswith(("https://", "http://")):
         raise _invalid(path, f"gives no server for its cluster {context.get('cluster')}")
+    # A name and a password in the address are no way to log in that Kubernetes has, and it is shown everywhere.
+    scheme, _, rest = server.rstrip("/").partition("://")
+    authority, slash, path_there = rest.partition("/")
+    server = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path_there}"
     if not chosen and not source.used_context and not _is_this_machine(server):
         raise _explain_elsewhere(path, name, server)
-    return name, server.rstrip("/")
+    return name, server
 
 
 def _is_this_machine(server: str) -> bool:

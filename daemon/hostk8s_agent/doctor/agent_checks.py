@@ -49,8 +49,8 @@ def _check_running(found: Circumstances) -> Finding:
         message = problem.message if problem else "no agent answers"
         holder = find_lock_holder(found.workspace)
         if holder is not None and holder.pid:
-            return fail("agent", message, f"kill -KILL {holder.pid}; hostk8s-agent service install")
-        return fail("agent", message, "hostk8s-agent service install")
+            return fail("agent", message, f"kill -KILL {holder.pid}; {found.start_command}")
+        return fail("agent", message, found.start_command)
     stacks = found.status["stacks"]
     ready = sum(stack["state"] == "Ready" for stack in stacks)
     told = f"{found.status['agent']['state']}, {ready} of {len(stacks)} stacks Ready"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.control.client import ControlClient
 from hostk8s_agent.errors import AgentError, Problem
+from hostk8s_agent.service.choosing import choose_service
 from hostk8s_agent.settings import Settings, load_settings
 from hostk8s_agent.snapshot.policies import load_default_policy
 from hostk8s_agent.volume.endpoint import EndpointSources
@@ -36,6 +37,15 @@ class Circumstances:
         """The Kind cluster's name."""
         given = self.settings.cluster_name or read_environment_file(self.workspace).get("CLUSTER_NAME")
         return given or DEFAULT_CLUSTER_NAME
+
+    @property
+    def start_command(self) -> str:
+        """What starts the agent here: a container, for instance, has no service manager."""
+        try:
+            choose_service(self.workspace, is_system=False).report()
+        except AgentError:
+            return "hostk8s-agent run"
+        return "hostk8s-agent service install"
 
     @property
     def endpoint_sources(self) -> EndpointSources:

@@ -68,7 +68,7 @@ def _check_engine(engine: Engine, found: Circumstances) -> Iterator[Finding]:
     volume_name = found.settings.volume_name
     volume = engine.find_volume(volume_name)
     if volume is None:
-        yield warn("volume", f"there is no volume {volume_name} yet", "hostk8s-agent service install")
+        yield warn("volume", f"there is no volume {volume_name} yet", found.start_command)
     else:
         yield ok("volume", f"{volume_name} at {volume.mountpoint}")
         yield _check_volume_space(Path(volume.mountpoint))

@@ -75,7 +75,7 @@ def _check_inotify() -> Iterator[Finding]:
 
 def _check_watch(found: Circumstances) -> Finding:
     if found.status is None:
-        return warn("watcher", "no agent runs that could watch", "hostk8s-agent service install")
+        return warn("watcher", "no agent runs that could watch", found.start_command)
     watch = found.status["watch"]
     kind = find_filesystem_type(found.workspace.stacks_root)
     told = f"{watch['backend']}, last scan {watch['lastScanAt'] or 'not yet'}"
