@@ -231,6 +231,7 @@ def test_a_full_disk_can_be_made_empty_by_forgetting(ground: Ground) -> None:
     [
         ("", {}, None, "no stack is named"),
         ("@latest", {}, None, "no stack is named"),
+        ("sample@", {}, None, "nothing follows the @"),
         ("sample", {"path": ""}, None, "--path is empty"),
         ("sample", {"target": " "}, None, "--as is empty"),
         ("sample", {"inUse": True, "scaleDown": True}, None, "--scale-down and --in-use exclude each other"),

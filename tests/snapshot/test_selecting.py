@@ -11,7 +11,7 @@ import pytest
 
 from hostk8s_agent.snapshot.errors import SnapshotAmbiguousError, SnapshotUnknownError
 from hostk8s_agent.snapshot.model import Marks, SnapshotManifest, SnapshotState
-from hostk8s_agent.snapshot.selecting import select_snapshot
+from hostk8s_agent.snapshot.selecting import select_snapshot, split_reference
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -133,6 +133,8 @@ def test_no_word_means_no_snapshot_also_where_there_is_only_one(which: str) -> N
     """`forget "$ID" --yes` with a variable that is not set removes nothing."""
     with pytest.raises(SnapshotUnknownError, match="no snapshot is named"):
         select([SUMMER], which)
+    assert split_reference(f"sample@{which}") == ("sample", "")
+    assert split_reference("sample") == ("sample", "latest")
 
 
 def test_a_stack_without_any_is_named() -> None:

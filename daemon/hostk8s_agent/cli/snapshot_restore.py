@@ -31,7 +31,7 @@ class RestoreOptions:
 
 def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | None) -> ExitCode:
     """Restore; ERROR when the person did not agree, or asked for what contradicts itself."""
-    if words := _find_contradiction(options):
+    if words := _find_emptiness(options) or _find_contradiction(options):
         say(f"hostk8s-agent: {words}")
         return ExitCode.ERROR
     if options.to is not None:
@@ -62,18 +62,25 @@ def restore(options: RestoreOptions, output: OutputFormat, workspace: Path | Non
     return ExitCode.OK
 
 
-def _find_contradiction(options: RestoreOptions) -> str:
-    """Return what is wrong with the options taken together, empty when nothing is: none is left out silently."""
-    stack, at, _ = options.reference.partition("@")
-    fields = options.fields
+def _find_emptiness(options: RestoreOptions) -> str:
+    """Return which word is empty, if one is: a variable of a script that is not set never means everything."""
+    stack, at, which = options.reference.partition("@")
     if not stack.strip():
         return "no stack is named; write STACK, or STACK@WHICH"
-    for name, option in (("target", "--as"), ("path", "--path")):
-        if not fields.get(name, "-").strip():
-            return f"{option} is empty; leave it out where everything is meant"
+    if at and not which.strip():
+        return f"nothing follows the @; write {stack} alone for the newest good snapshot"
+    empty = [
+        option for name, option in (("target", "--as"), ("path", "--path")) if not options.fields.get(name, "-").strip()
+    ]
+    return f"{empty[0]} is empty; leave it out where everything is meant" if empty else ""
+
+
+def _find_contradiction(options: RestoreOptions) -> str:
+    """Return what is wrong with the options taken together, empty when nothing is: none is left out silently."""
+    fields = options.fields
     if fields["scaleDown"] and fields["inUse"]:
         return "--scale-down and --in-use exclude each other; give one of them"
-    if fields["undo"] and at:
+    if fields["undo"] and "@" in options.reference:
         return "--undo brings back what the last restore replaced, and no other; leave out what follows the @"
     given = (("target", "--as"), ("undo", "--undo"), ("scaleDown", "--scale-down"), ("inUse", "--in-use"))
     if options.to is not None and (more := [option for name, option in given if fields.get(name)]):

@@ -27,9 +27,9 @@ _SHOWN = 5
 
 
 def split_reference(text: str) -> tuple[str, str]:
-    """Given `STACK` or `STACK@WHICH`, return the two; `WHICH` is `latest` where it is not said."""
-    stack, _, which = text.partition("@")
-    return stack, which.strip() or LATEST
+    """Given `STACK` or `STACK@WHICH`, return the two; `WHICH` is `latest` without an @, and empty after a mere one."""
+    stack, at, which = text.partition("@")
+    return stack, which.strip() if at else LATEST
 
 
 def find_name_fault(name: str) -> str:
