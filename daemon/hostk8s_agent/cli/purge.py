@@ -39,7 +39,7 @@ def purge(path: str | None, options: PurgeOptions) -> ExitCode:
         if path is not None or options.undoes:
             raise RequestInvalidError("--empty-trash takes no PATH and no --undo", hint=_USAGE)
         return _empty(client, options)
-    if path is None:
+    if not path:
         raise RequestInvalidError("PATH is missing", hint=_USAGE)
     if options.undoes:
         answer = client.care_for("purge/undo", path=path)

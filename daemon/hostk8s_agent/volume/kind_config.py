@@ -53,7 +53,10 @@ def build_kind_config(request: KindRequest, volume_folder: str) -> Mapping[str, 
     """Return the configuration: every node has the volume, and the workspace's own folders where they exist."""
     mounts = [{"hostPath": volume_folder, "containerPath": VOLUME_MOUNT.node_path}]
     for mount in NODE_MOUNTS:
-        if mount.host_folder is not None and (request.workspace / mount.host_folder).is_dir():
+        # Some of the workspace's folders are in no node (the kubeconfig, the registry), and of two for one path the
+        # first is in use: data/pv/ must not stand in the volume's place.
+        is_free = mount.node_path not in {"", *(one["containerPath"] for one in mounts)}
+        if is_free and mount.host_folder is not None and (request.workspace / mount.host_folder).is_dir():
             host = str(request.workspace / mount.host_folder)
             mounts.append({"hostPath": host, "containerPath": mount.node_path})
     roles = ["control-plane", *["worker"] * request.workers]
