@@ -374,11 +374,13 @@ def test_an_object_that_is_being_deleted_is_waited_for(
 ) -> None:
     """Nothing can be applied to it, and nobody has to do anything: it is made again when it is gone."""
     wanted = find(desired, DAGS_VOLUME)
-    [blocked] = plan_stack(desired, with_object(in_place(), wanted, is_terminating=True, claim=claim)).blocked
+    changes = {"phase": "Bound" if claim else "Available", "claim": claim}
+    [blocked] = plan_stack(desired, with_object(in_place(), wanted, is_terminating=True, **changes)).blocked
     assert (blocked.problem.code, blocked.is_waiting) == ("ObjectTerminating", True)
     assert words in blocked.problem.message
     assert blocked.problem.message.endswith("; its data stays")
     assert ("pods go on with it" in blocked.problem.hint) == bool(claim)
+    assert ("who was to remove its finalizers" in blocked.problem.hint) != bool(claim)
 
 
 class TestObjectsOfOthers:

@@ -82,7 +82,18 @@ def test_a_workspace_that_is_gone_holds_nothing() -> None:
     ("changes", "code", "words"),
     [
         ({"annotations": {"hostk8s.io/prune": "disabled"}}, "PruneDisabled", "hostk8s.io/prune: disabled"),
-        ({"is_terminating": True, "claim": "ns/c"}, "ObjectTerminating", "until its claim ns/c is gone"),
+        (
+            {"is_terminating": True, "phase": "Bound", "claim": "ns/c"},
+            "ObjectTerminating",
+            "until its claim ns/c is gone",
+        ),
+        # Reserved, or Released: the claim is not there, and cannot keep it.
+        ({"is_terminating": True, "claim": "ns/c"}, "ObjectTerminating", "until its finalizers are gone"),
+        (
+            {"is_terminating": True, "phase": "Released", "claim": "ns/c", "claim_uid": "9"},
+            "ObjectTerminating",
+            "until its finalizers are gone",
+        ),
         ({"is_terminating": True}, "ObjectTerminating", "until its finalizers are gone"),
         ({"phase": "Bound", "claim": "ns/c", "claim_uid": "9"}, "VolumeInUse", "the claim ns/c holds it"),
         ({"phase": "Available", "claim": "ns/c", "claim_uid": "9"}, "VolumeInUse", "the claim ns/c holds it"),

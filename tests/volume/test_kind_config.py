@@ -11,7 +11,7 @@ FOLDER = "/var/lib/docker/volumes/hostk8s-pv-data/_data"
 
 
 def test_each_path_of_the_node_is_mounted_once_and_the_volume_wins(tmp_path: Path) -> None:
-    """Docker refuses two mounts at one path, and Kind one at none: the workspace has every folder that HostK8s knows."""
+    """Docker refuses two mounts at one path, and Kind one at none: every folder of HostK8s is there."""
     for mount in NODE_MOUNTS:
         if mount.host_folder is not None:
             (tmp_path / mount.host_folder).mkdir(parents=True)

@@ -25,6 +25,7 @@ from hostk8s_agent.plan.ownership import (
     is_ours,
     render_managers,
 )
+from hostk8s_agent.plan.pruning import explain_terminating
 from hostk8s_agent.plan.replacing import plan_release, plan_replacement
 from hostk8s_agent.plan.reserving import keep_claim, reserve_for
 from hostk8s_agent.plan.wording import block, explain_drift, resource_of, subject_of
@@ -149,7 +150,7 @@ def _plan_object(
     if found is None:
         return _plan_creation(desired, limits)
     if found.is_terminating:
-        return block(desired, _explain_terminating(found), is_waiting=True)
+        return block(desired, explain_terminating(found, is_wanted=True), is_waiting=True)
     workspace = find_other_workspace(desired, found)
     if workspace in limits.living_workspaces:
         return block(desired, _explain_other_workspace(found, workspace))
@@ -200,17 +201,6 @@ def _plan_existing(
         resource_version=found.resource_version,
         adopts_from=adopts_from,
         directory=desired.directory,
-    )
-
-
-def _explain_terminating(found: ObservedObject) -> Problem:
-    holder = f"until its claim {found.claim} is gone" if found.claim else "until its finalizers are gone"
-    data = "; its data stays" if found.key.kind == "PersistentVolume" else ""
-    pods = "pods go on with it, and " if found.claim else ""
-    return Problem(
-        "ObjectTerminating",
-        f"{subject_of(found.key)} is being deleted; Kubernetes keeps it {holder}{data}",
-        f"nothing to do: {pods}the agent makes it again as soon as it is gone",
     )
 
 

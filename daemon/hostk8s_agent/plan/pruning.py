@@ -160,16 +160,29 @@ def explain_kept(found: ObservedObject) -> Problem:
     )
 
 
+def explain_terminating(found: ObservedObject, *, is_wanted: bool) -> Problem:
+    """Say what keeps an object that somebody has deleted: its claim, else its finalizers.
+
+    `is_wanted` says that a contract asks for it, so that it is made again.
+    """
+    is_held = is_held_by_claim(found)
+    holder = f"until its claim {found.claim} is gone" if is_held else "until its finalizers are gone"
+    data = "; its data stays" if found.key.kind == "PersistentVolume" else ""
+    then = "the agent makes it again as soon as it is gone" if is_wanted else "it goes by itself"
+    resource = f"{resource_of(found.key)} {found.key.name}"
+    stuck = f"; if it stays so, see who was to remove its finalizers: kubectl get {resource} -o yaml"
+    return Problem(
+        "ObjectTerminating",
+        f"{subject_of(found.key)} is being deleted; Kubernetes keeps it {holder}{data}",
+        f"nothing to do: {'pods go on with it, and ' if is_held else ''}{then}{'' if is_held else stuck}",
+    )
+
+
 def _find_hold(found: ObservedObject, around: Surroundings) -> Problem | None:
     if not may_be_deleted(found):
         return explain_kept(found)
     if found.is_terminating:
-        holder = f"until its claim {found.claim} is gone" if found.claim else "until its finalizers are gone"
-        return Problem(
-            "ObjectTerminating",
-            f"{subject_of(found.key)} is being deleted; Kubernetes keeps it {holder}",
-            "nothing to do: it goes by itself",
-        )
+        return explain_terminating(found, is_wanted=False)
     if found.key.kind == "PersistentVolume":
         if is_held_by_claim(found):
             return _explain_claim(found)
