@@ -243,7 +243,7 @@ def build_good_agent() -> PicturedAgent:
         for hours in (2, 8, 14, 20, 26, 50, 74, 98, 146, 194):
             agent.snapshots.add(stack, hours + len(stack.name) / 10)
     agent.snapshots.add(STACKS[0], 60, name="before the upgrade", pinned=True)
-    agent.snapshots.add(STACKS[1], 1, "suspect", reason="3 % of what the one before held")
+    agent.snapshots.add(STACKS[1], 1, "suspect", reason="3 % of what the one before held", bytes=276 * MIB)
     for hours in (50, 98, 146):
         agent.snapshots.add(STACKS[7], hours)
     agent.tell(95, "applied", "hostk8s-web-shop-uploads-pv: 20Gi in place of 10Gi", "web/shop")
