@@ -77,8 +77,8 @@ install_missing_packages() {
 
 # install_tools: what tests use besides the parts. strace makes system calls of the agent fail, chromium shows its page,
 # promtool judges its metrics and alert rules, pngquant makes pictures of the page small, zsh and fish complete its
-# commands, sqlite3 and PostgreSQL write in a pod, restic keeps snapshots, and rclone serves them to it over HTTP
-# (`rclone serve restic`).
+# commands, sqlite3 and PostgreSQL write in a pod, restic keeps snapshots, and rclone (`rclone serve restic`), sshd
+# and moto serve them to it over HTTP, SFTP and S3.
 install_tools() {
   command -v strace >/dev/null || install_packages strace
   command -v zsh >/dev/null || install_packages zsh
@@ -89,6 +89,9 @@ install_tools() {
   find_tool postgresql >/dev/null || with_lock cache/postgresql unpack_postgresql
   find_tool restic >/dev/null || with_lock cache/restic unpack_from_package restic /usr/bin/restic "$CACHE/debian/restic"
   find_tool rclone >/dev/null || with_lock cache/rclone unpack_from_package rclone /usr/bin/rclone "$CACHE/debian/rclone"
+  find_tool sshd >/dev/null || with_lock cache/sshd unpack_sshd
+  command -v ssh >/dev/null || install_packages openssh-client
+  find_tool moto_server >/dev/null || with_lock cache/moto install_moto
   find_tool promtool >/dev/null || with_lock cache/promtool unpack_from_package prometheus /usr/bin/promtool "$CACHE/debian/promtool"
 }
 
@@ -100,6 +103,11 @@ find_tool() {
       [ ! -x "$folder/bin/postgres" ] || [ ! -x "$folder/bin/pg_amcheck" ] || { echo "$folder" && return 0; }
     done
     return 1
+  fi
+  # Elsewhere it may be any version's, and without what its server needs.
+  if [ "$1" = moto_server ]; then
+    command -v "$CACHE/moto/bin/moto_server"
+    return
   fi
   command -v "$1" || command -v "$CACHE/debian/$1"
 }
@@ -122,6 +130,43 @@ unpack_postgresql() {
   mkdir -p "$CACHE/debian/postgresql.new"
   for packages in "$folder"/*.deb; do dpkg-deb -x "$packages" "$CACHE/debian/postgresql.new"; done
   mv "$CACHE/debian/postgresql.new" "$CACHE/debian/postgresql"
+}
+
+# unpack_sshd: the server and the library that it lacks, without installing it: that would make a service of it.
+unpack_sshd() {
+  local folder package
+  require_debian openssh-server
+  update_package_lists
+  folder=$(make_workspace)
+  say "unpacking sshd from Debian packages"
+  (cd "$folder" && apt-get -qq -o APT::Sandbox::User= download openssh-server libwrap0 >apt.log 2>&1) || {
+    say_log_end "$folder/apt.log"
+    fail "the Debian package openssh-server is missing: check that 'apt-get download openssh-server' works"
+  }
+  rm -rf -- "$CACHE/debian/openssh"
+  mkdir -p "$CACHE/debian/openssh"
+  for package in "$folder"/*.deb; do dpkg-deb -x "$package" "$CACHE/debian/openssh"; done
+  # It starts itself anew by the name that it was called by, which has to be a whole path.
+  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' \
+    "$(dirname "$CACHE"/debian/openssh/usr/lib/*/libwrap.so.0)" "$CACHE/debian/openssh/usr/sbin/sshd" >"$CACHE/debian/sshd.new"
+  chmod 755 "$CACHE/debian/sshd.new"
+  mv "$CACHE/debian/sshd.new" "$CACHE/debian/sshd"
+}
+
+# install_moto: a server of S3's protocol out of Python packages, in an environment of its own: 140 MB that no other
+# test needs.
+MOTO_PACKAGES=('moto[s3]==5.2.5' 'flask>=3,<4' 'flask-cors>=6,<7')
+install_moto() {
+  local log
+  log=$(make_workspace)/moto.log
+  say "installing ${MOTO_PACKAGES[0]}"
+  python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
+  rm -rf -- "$CACHE/moto"
+  if ! { python3 -m venv "$CACHE/moto" && "$CACHE/moto/bin/pip" install -q --disable-pip-version-check "${MOTO_PACKAGES[@]}"; } >"$log" 2>&1; then
+    say_log_end "$log"
+    rm -rf -- "$CACHE/moto"
+    fail "moto is missing: check that 'pip download moto' works"
+  fi
 }
 
 print_tool() {

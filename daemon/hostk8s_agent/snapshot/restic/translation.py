@@ -39,6 +39,8 @@ _REFUSED: Final = (
     r"|InvalidAccessKey|SignatureDoesNotMatch|operation not permitted"
 )
 
+_SSH: Final = "subprocess ssh: "
+
 # Numbers only with what stands beside them: a folder may be called 401.
 # The first that fits: restic adds "Is there a repository at the following location?" to whatever kept it from the file.
 _OF_WORDS: Final[tuple[tuple[str, type[SnapshotError]], ...]] = (
@@ -46,6 +48,8 @@ _OF_WORDS: Final[tuple[tuple[str, type[SnapshotError]], ...]] = (
     (r"resolving password failed|empty password|password.{0,20}does not exist", ResticPasswordUnusableError),
     (r"repository is already locked", RepositoryLockedError),
     (r"no space left on device|quota exceeded|insufficient storage|\(507\)", RepositoryFullError),
+    # restic itself says of whatever ended ssh that the session could not be started.
+    (rf"^{_SSH}.*(permission denied|host key verification failed|too many authentication)", ResticRefusedError),
     (_UNREACHABLE, ResticUnreachableError),
     (_REFUSED, ResticRefusedError),
     (r"is there a repository at|unable to open config file", ResticRepositoryMissingError),
@@ -61,7 +65,8 @@ _HINTS: Final[dict[type[SnapshotError], str]] = {
     RepositoryLockedError: "try again when that is done; a lock whose holder is dead is removed by itself",
     RepositoryFullError: "make space where the restic repository lies, or let snapshots expire: snapshot expire",
     ResticUnreachableError: "nothing was committed; what is due is tried again by itself once it can be reached",
-    ResticRefusedError: "look at the credentials in snapshot_restic_environment_file, or at the folder's mode",
+    ResticRefusedError: "look at the credentials in snapshot_restic_environment_file, at the agent's ssh key and the "
+    "known hosts, or at the folder's mode",
     ResticRepositoryMissingError: "look whether the disk is mounted and snapshot_restic_repository is right",
     ResticFailedError: "try the same by hand: docs/snapshots.md says how restic is called",
     SnapshotDamagedError: "restore from another snapshot: hostk8s-agent snapshot list shows them",
@@ -84,9 +89,15 @@ def translate_failure(attempt: str, code: int, lines: list[str], *, is_reading: 
 
 
 def _choose_words(lines: list[str]) -> str:
-    """Return the line that says most: the one after `Fatal:`, else the last that is no advice."""
+    """Return the line that says most: what ended ssh, the one after `Fatal:`, else the last that is no advice."""
+    ssh = [line.removeprefix(_SSH) for line in lines if line.startswith(_SSH)]
+    if ssh and any("sftp session" in line for line in lines):
+        return _cut(f"ssh: {ssh[-1]}")
     told = [line for line in lines if line.startswith("Fatal:")] or [
         line for line in lines if "retrying after" in line or "already locked" in line
     ]
-    words = (told or lines or [""])[-1].removeprefix("Fatal:").strip()
+    return _cut((told or lines or [""])[-1].removeprefix("Fatal:").strip())
+
+
+def _cut(words: str) -> str:
     return words if len(words) <= _MAX_WORDS else f"{words[:_MAX_WORDS]}..."
