@@ -18,7 +18,7 @@ import hostk8s_agent
 from hostk8s_agent.cli.columns import render_age
 from hostk8s_agent.cli.output import Screen
 from hostk8s_agent.cli.readiness import UNSEEN_CODES
-from hostk8s_agent.cli.status_page import render_status_page
+from hostk8s_agent.cli.status_page import render_stack_page, render_status_page
 from hostk8s_agent.cli.status_past import render_past
 from hostk8s_agent.errors import Problem
 from hostk8s_agent.status.model import (
@@ -141,6 +141,30 @@ def test_a_narrow_terminal_does_without_what_matters_least(agent: Any, width: in
     assert " ".join(table[0].split()) == headers
     assert max(map(len, table)) <= width
     assert [row.split()[0][:4] for row in table[1:]] == ["samp", "foun"]
+
+
+def test_one_stack_fits_a_narrow_terminal_too(agent: Any) -> None:
+    """Its tables do without columns; wide, and where it is no terminal, they have all of them."""
+    document = render_agent_status(agent.status())
+    document["stacks"] = [stack for stack in document["stacks"] if stack["name"] == "foundation/airflow"]
+    narrow = render_stack_page(document, Screen(width=40))
+    assert max(map(len, narrow)) <= 40
+    assert [line.split() for line in narrow if line.startswith("VOLUME ")] == [["VOLUME", "STATE"]]
+    assert any("STORAGECLASS" in line for line in render_stack_page(document, Screen()))
+
+
+def test_a_problem_without_a_place_is_told_with_its_stack(agent: Any) -> None:
+    """With a thousand stacks nobody knows else whose contract is gone; what is wrong with the cluster is of none."""
+    gone, away = (
+        Problem("ContractGone", "the contract is gone", "bring it back"),
+        Problem("Away", "the server is away", ""),
+    )
+    for name in ("sample", "foundation/airflow"):
+        stack = agent.board.stack(name)
+        agent.board.update_stack(replace(stack, problems=(away, gone) if name == "sample" else (away,)))
+    lines = render_status_page(render_agent_status(agent.status()), Screen())
+    assert "  ContractGone  sample" in lines
+    assert "  Away" in lines
 
 
 def test_json_and_yaml_are_the_agents_own_document(run: Callable[..., Any], server: ControlServer, agent: Any) -> None:

@@ -5,7 +5,7 @@ This module's imports are what `status` costs: nothing but the standard library 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.cli.output import StatusFormat, escape_controls, find_screen, say, write, write_document
@@ -68,5 +68,5 @@ def render_page(document: dict[str, Any], options: StatusOptions, screen: Screen
     if options.output == "name":
         return [escape_controls(stack["name"]) for stack in document["stacks"]]
     if options.stack is not None:
-        return render_stack_page(document, screen)
+        return render_stack_page(document, replace(screen, width=None) if options.output == "wide" else screen)
     return render_status_page(document, screen, is_wide=options.output == "wide")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from hostk8s_agent.cli.columns import Cell, cut, drop_columns, render_age, render_table, wrap
@@ -33,6 +34,9 @@ NOT_MEASURED = (
 )
 # What a narrow terminal does without, the first one first. The name and the state stay; the problems stand below.
 DROPPED_FIRST = ("CLAIMS", "CHANGED", "VOLUMES", "DIRECTORIES", "PROTECTED", "MESSAGE")
+# The same of one stack; -o wide has all of it.
+_DIRECTORY_COLUMNS_DROPPED = ("PERMISSIONS", "OWNER", "PATH", "MESSAGE")
+_VOLUME_COLUMNS_DROPPED = ("CAPACITY", "STORAGECLASS", "PHASE", "CLAIM", "MESSAGE")
 _SYMBOLS = {"Blocked": "✗", "Invalid": "✗", "Pending": "…", "Removing": "-", "Ready": "✓"}
 _GOOD_STATES = frozenset({"Running", "Connected", "Absent"})
 
@@ -44,7 +48,8 @@ def render_status_page(document: Document, screen: Screen, *, is_wide: bool = Fa
     lines.append("")
     rows = _render_stacks(stacks, screen, _find_protection(document), is_wide=is_wide)
     lines += rows or ["No stack has a contract: software/stacks/<stack>/hostk8s.storage.yaml"]
-    problems = [*document["problems"], *(problem for stack in stacks for problem in stack["problems"])]
+    problems = [("", problem) for problem in document["problems"]]
+    problems += [(stack["name"], problem) for stack in stacks for problem in stack["problems"]]
     lines += _render_problems(problems, screen)
     lines += render_past(document, time.time(), screen)
     return lines
@@ -77,18 +82,22 @@ def render_stack_page(document: Document, screen: Screen) -> list[str]:
         ]
         for one in stack["volumes"]
     ]
-    for headers, rows in (
-        (("DIRECTORY", "PATH", "OWNER", "PERMISSIONS", "STATE", "MESSAGE"), directories),
-        (("VOLUME", "PHASE", "STORAGECLASS", "CAPACITY", "CLAIM", "STATE", "MESSAGE"), volumes),
+    for headers, rows, dropped in (
+        (("DIRECTORY", "PATH", "OWNER", "PERMISSIONS", "STATE", "MESSAGE"), directories, _DIRECTORY_COLUMNS_DROPPED),
+        (
+            ("VOLUME", "PHASE", "STORAGECLASS", "CAPACITY", "CLAIM", "STATE", "MESSAGE"),
+            volumes,
+            _VOLUME_COLUMNS_DROPPED,
+        ),
     ):
         if rows:
-            lines += ["", *render_table(headers, rows, screen)]
+            lines += ["", *render_table(*drop_columns(headers, rows, screen, dropped), screen)]
     lines += render_protection(document, stack["name"], screen)
     if document["docker"]["access"] == "helper-container":
         lines += ["", *wrap(NOT_MEASURED, "", screen)]
     lines += render_sizes(document, stack, screen, time.time())
     lines += _render_drift(stack.get("drift", ()), screen)
-    lines += _render_problems([*stack["problems"], *document["problems"]], screen)
+    lines += _render_problems([("", problem) for problem in (*stack["problems"], *document["problems"])], screen)
     return lines
 
 
@@ -190,14 +199,22 @@ def _render_stack(stack: Document, screen: Screen, protected: str, show: Callabl
     ]
 
 
-def _render_problems(problems: Iterable[Mapping[str, Any]], screen: Screen) -> Iterator[str]:
+def _render_problems(problems: Iterable[tuple[str, Mapping[str, Any]]], screen: Screen) -> Iterator[str]:
+    """Give the lines of problems, each with its stack, empty where that need not be said."""
     is_first = True
-    # What is wrong with Docker or the cluster is each stack's problem too.
-    for problem in {tuple(one.items()): one for one in problems}.values():
+    told: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    stacks: defaultdict[tuple[Any, ...], set[str]] = defaultdict(set)
+    for stack, one in problems:
+        told[tuple(one.items())] = one
+        stacks[tuple(one.items())].add(stack)
+    for key, problem in told.items():
         if is_first:
             yield from ("", screen.paint("Problems", "bold"))
             is_first = False
         place = ":".join(str(problem[part]) for part in ("file", "line", "column") if problem.get(part) is not None)
+        # What is wrong with Docker or the cluster is each stack's problem too, and of none in particular.
+        if not place and len(stacks[key]) == 1:
+            (place,) = stacks[key]
         code = escape_controls(problem["code"])
         yield f"  {screen.paint(code, 'red')}{f'  {escape_controls(place)}' if place else ''}"
         yield from wrap(problem["message"], "    ", screen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hostk8s_agent.cli.columns import Cell, render_age, render_bytes, render_table, wrap
+from hostk8s_agent.cli.columns import Cell, drop_columns, render_age, render_bytes, render_table, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from hostk8s_agent.cli.output import Screen
 
 _HEADERS = ("DIRECTORY", "PROTECTED", "SNAPSHOTS", "LAST GOOD", "LAST VERIFIED", "NEXT DUE", "AT RISK")
+# What a narrow terminal does without, the first one first.
+_DROPPED = ("LAST VERIFIED", "SNAPSHOTS", "LAST GOOD", "NEXT DUE", "AT RISK")
 
 
 def render_protection(document: Mapping[str, Any], stack: str, screen: Screen) -> list[str]:
@@ -32,7 +34,11 @@ def render_protection(document: Mapping[str, Any], stack: str, screen: Screen) -
     if not rows:
         return []
     delays = sorted({one["delay"] for one in found if one["delay"]})
-    return ["", *render_table(_HEADERS, rows, screen), *(f"  due and not taken: {words}" for words in delays)]
+    return [
+        "",
+        *render_table(*drop_columns(_HEADERS, rows, screen, _DROPPED), screen),
+        *(f"  due and not taken: {words}" for words in delays),
+    ]
 
 
 def render_sizes(document: Mapping[str, Any], stack: Mapping[str, Any], screen: Screen, now: float) -> Iterator[str]:
