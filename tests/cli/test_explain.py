@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hostk8s_agent.cli.explain import explain_stack
 from hostk8s_agent.cli.status_page import _find_protection
+from hostk8s_agent.status.model import LeftDirectory, render_agent_status
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -49,6 +52,21 @@ def test_the_explanation_as_data(run: Callable[..., Any]) -> None:
     """Keys that a script can rely on."""
     document = json.loads(run("explain", "stack", "sample", "-o", "json").out)
     assert list(document) == ["kind", "name", "state", "because", "toChange", "isWell"]
+
+
+def test_of_a_stack_that_is_gone_it_says_what_it_has_left(agent: Any) -> None:
+    """Who deleted a contract asks after its stack, which the status shows no more."""
+    left = LeftDirectory("old", "software/stacks/old/hostk8s.storage.yaml", "/mnt/pv/old", "2025-01-31T08:00:00.000Z")
+    found = explain_stack(render_agent_status(replace(agent.status(), left_behind=(left,))), "old")
+    assert (found.state, found.is_well) == ("gone", False)
+    assert "nothing was changed in /mnt/pv/old since 2025-01-31T08:00:00.000Z" in found.because
+    assert found.to_change[0] == f"bring {left.file} back, and it is used again"
+
+
+def test_prune_confirmed_does_not_say_that_what_is_held_is_pruned(run: Callable[..., Any]) -> None:
+    """All that is left is held by a claim: a person who confirms reads that nothing goes."""
+    done = run("prune", "--confirm")
+    assert (done.code, "nothing is pruned: all of it is held" in done.err) == (0, True)
 
 
 def test_status_as_names_and_wide(run: Callable[..., Any]) -> None:

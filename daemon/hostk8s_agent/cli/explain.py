@@ -82,6 +82,17 @@ def explain_stack(document: Document, name: str) -> Explanation:
             if is_well:
                 to_change = [f"edit {stack['file']} and save it"]
             return Explanation("stack", name, stack["state"], because, tuple(to_change), is_well)
+    if left := [one for one in document.get("leftBehind", ()) if one["stack"] == name]:
+        since = (f"nothing was changed in {one['path']} since {one['since']}" for one in left)
+        back = f"bring {left[0]['file']} back, and it is used again"
+        return Explanation(
+            kind="stack",
+            name=name,
+            state="gone",
+            because=("its contract is gone, and so are its objects", *since),
+            to_change=(back, "see what it holds: hostk8s-agent orphans"),
+            is_well=False,
+        )
     raise _nothing("stack", name, [stack["name"] for stack in document["stacks"]])
 
 
