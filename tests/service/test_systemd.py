@@ -226,14 +226,16 @@ def test_a_stop_finishes_what_is_under_way(user_unit: Machine, wait_long: Callab
 
 # A tar that gives the first bytes and then no more, as a disk does that stalls.
 STALLING_TAR = f"""#!/usr/bin/python3
-import subprocess, sys, time
+import signal, subprocess, sys, time
 if "--version" in sys.argv:
     sys.exit(subprocess.call(["/usr/bin/tar", "--version"]))
 real = subprocess.Popen(["/usr/bin/tar", *sys.argv[1:]], stdout=subprocess.PIPE)
 sys.stdout.buffer.write(real.stdout.read(512))
 sys.stdout.buffer.flush()
+signal.signal(signal.SIGTERM, lambda *_: open("{HOME}/asked-to-end", "w").close())
 open("{HOME}/reading", "w").close()
-time.sleep(600)
+while True:
+    time.sleep(600)
 """
 
 
@@ -249,6 +251,8 @@ def test_a_stop_in_the_middle_of_a_snapshot_undoes_it(user_unit: Machine, wait_l
     shown = user_unit.show(UNIT)
     assert (shown["ActiveState"], shown["Result"]) == ("inactive", "success")
     user_unit.run("rm", "/usr/local/sbin/tar", str(HOME / "tar"), str(HOME / "reading"), is_root=True)
+    # The agent ends its tar with SIGKILL: what it has under way is its own to end, and not systemd's.
+    assert "asked-to-end" not in user_unit.run("ls", str(HOME)).split()
     left = user_unit.run("find", str(HOME / ".local/share/hostk8s-agent"), "-type", "f", "-size", "+0")
     assert [one for one in left.splitlines() if "/archives/" in one or "/manifests/" in one] == []
     user_unit.agent("service", "start")
