@@ -33,12 +33,12 @@ def test_a_kubeconfig_is_looked_for_in_the_order_of_the_documentation(tmp_path: 
     given = find_kubeconfig(workspace, {"KUBECONFIG": f"/a/one{os.pathsep}{os.pathsep}/b/two"})
     configured = find_kubeconfig(workspace, {"KUBECONFIG": "/a/one"}, configured=Path("/c/three"), cluster_name="prod")
 
-    assert [
-        KubeconfigSource((tmp_path / "data/kubeconfig/config",), "workspace default", "kind-hostk8s"),
-        KubeconfigSource((tmp_path / "elsewhere/config",), ".env KUBECONFIG_PATH", "kind-dev"),
-        KubeconfigSource((Path("/a/one"), Path("/b/two")), "KUBECONFIG", "kind-dev"),
-        KubeconfigSource((Path("/c/three"),), "settings", "kind-prod"),
-    ] == [default, named, given, configured]
+    assert [(one.paths, one.origin, one.preferred_context) for one in (default, named, given, configured)] == [
+        ((tmp_path / "data/kubeconfig/config",), "workspace default", "kind-hostk8s"),
+        ((tmp_path / "elsewhere/config",), ".env KUBECONFIG_PATH", "kind-dev"),
+        ((Path("/a/one"), Path("/b/two")), "KUBECONFIG", "kind-dev"),
+        ((Path("/c/three"),), "settings", "kind-prod"),
+    ]
 
 
 def test_the_clusters_own_context_is_preferred_to_the_current_one(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_whoever_switches_kubectl_to_another_cluster_does_not_move_the_agent(tmp
     watch.look()
     assert (watch.problem, watch.current and watch.current.context) == (None, "mine")
 
-    del document["contexts"][0]
+    document["contexts"][0]["name"] = "third"
     path.write_text(yaml.safe_dump(document))
     assert [watch.look(), watch.look()] == [False, False]
     assert watch.problem is not None
@@ -86,6 +86,40 @@ def test_whoever_switches_kubectl_to_another_cluster_does_not_move_the_agent(tmp
     again = KubeconfigWatch(KubeconfigSource((path,), "KUBECONFIG", "kind-hostk8s", used_context="mine"))
     again.look()
     assert (again.current, again.problem) == (None, watch.problem)
+
+
+@pytest.mark.parametrize(
+    ("used", "is_of_workspace", "server", "is_followed"),
+    [
+        # A cluster that somebody made anew under another name: the kubeconfig has nothing else.
+        ("mine", False, "https://127.0.0.1:6443", True),
+        # It is gone, and what is left is another cluster of the same person.
+        ("kind-hostk8s", False, "https://127.0.0.1:6443", False),
+        ("mine", False, "https://prod:6443", False),
+        # The workspace's kubeconfig has no clusters but the workspace's.
+        ("kind-hostk8s", True, "https://prod:6443", True),
+    ],
+)
+def test_the_only_context_takes_the_place_of_one_that_is_gone(
+    tmp_path: Path, *, used: str, is_of_workspace: bool, server: str, is_followed: bool
+) -> None:
+    """No restart and no command where there can be no doubt."""
+    path = tmp_path / "config"
+    path.write_text(yaml.safe_dump(kubeconfig_document("new", server)))
+    source = KubeconfigSource((path,), "KUBECONFIG", "kind-hostk8s", used_context=used, is_of_workspace=is_of_workspace)
+    if is_followed:
+        assert load_kubeconfig(source).context == "new"
+    else:
+        with pytest.raises(KubeconfigContextError):
+            load_kubeconfig(source)
+
+
+def test_a_kubeconfig_below_the_workspace_is_the_workspaces(tmp_path: Path) -> None:
+    """Whoever named it; of several each has to be."""
+    workspace = Workspace(tmp_path)
+    assert find_kubeconfig(workspace, {}).is_of_workspace
+    assert find_kubeconfig(workspace, {"KUBECONFIG": str(tmp_path / "data/config")}).is_of_workspace
+    assert not find_kubeconfig(workspace, {"KUBECONFIG": f"{tmp_path}/data/config:/elsewhere/config"}).is_of_workspace
 
 
 def test_a_password_in_the_servers_address_goes_no_further(tmp_path: Path) -> None:

@@ -40,7 +40,10 @@ class KubeconfigSource:
     `paths` are absolute, at least one; of several the first to define a name wins, as kubectl has it. `origin`
     says who named them. `context` is the one that a person has set: it alone is used. Else it is `preferred_context`
     where the kubeconfig has it; else `used_context`, by which this workspace was connected before; else the current
-    one, whose server must be on this machine. Whoever switches kubectl to another cluster does not move the agent.
+    one. A person's own kubeconfig leads to clusters that are not HostK8s': of one that is not below the workspace
+    (`is_of_workspace`) the current context is used only if its server is on this machine, and in the place of another
+    only if it is the only one and that was not Kind's. Whoever switches kubectl to another cluster does not move the
+    agent.
     """
 
     paths: tuple[Path, ...]
@@ -48,6 +51,7 @@ class KubeconfigSource:
     preferred_context: str = ""
     context: str = ""
     used_context: str = ""
+    is_of_workspace: bool = False
 
     def __str__(self) -> str:
         return os.pathsep.join(str(path) for path in self.paths)
@@ -81,15 +85,21 @@ def find_kubeconfig(
     variables = read_environment_file(workspace)
     cluster = cluster_name or variables.get("CLUSTER_NAME") or DEFAULT_CLUSTER_NAME
     context = f"kind-{cluster}"
+    paths, origin = _find_paths(workspace, environment, configured, variables.get("KUBECONFIG_PATH"))
+    is_of_workspace = all(path.resolve().is_relative_to(workspace.root.resolve()) for path in paths)
+    return KubeconfigSource(paths, origin, context, chosen_context, is_of_workspace=is_of_workspace)
+
+
+def _find_paths(
+    workspace: Workspace, environment: Mapping[str, str], configured: Path | None, named: str | None
+) -> tuple[tuple[Path, ...], Origin]:
     if configured is not None:
-        return KubeconfigSource((_absolute(configured, Path.cwd()),), "settings", context, chosen_context)
+        return (_absolute(configured, Path.cwd()),), "settings"
     if given := [part for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]:
-        paths = tuple(_absolute(Path(part), Path.cwd()) for part in given)
-        return KubeconfigSource(paths, "KUBECONFIG", context, chosen_context)
-    if named := variables.get("KUBECONFIG_PATH"):
-        path = _absolute(Path(named), workspace.root)
-        return KubeconfigSource((path,), ".env KUBECONFIG_PATH", context, chosen_context)
-    return KubeconfigSource((workspace.root / DEFAULT_KUBECONFIG,), "workspace default", context, chosen_context)
+        return tuple(_absolute(Path(part), Path.cwd()) for part in given), "KUBECONFIG"
+    if named:
+        return (_absolute(Path(named), workspace.root),), ".env KUBECONFIG_PATH"
+    return (workspace.root / DEFAULT_KUBECONFIG,), "workspace default"
 
 
 def _absolute(path: Path, base: Path) -> Path:
@@ -180,12 +190,14 @@ def _resolve(path: str, documents: list[Mapping[str, Any]], source: KubeconfigSo
     """Return the context's name and the server's address."""
     contexts = _by_name(documents, "contexts")
     current = next((one["current-context"] for one in documents if one.get("current-context")), None)
-    chosen = source.context or (source.preferred_context if source.preferred_context in contexts else "")
-    name = chosen or source.used_context or current
+    known = (one for one in (source.preferred_context, source.used_context) if one in contexts)
+    chosen = source.context or next(known, "")
+    name = chosen or current
     if not isinstance(name, str):
         raise _invalid(path, "names no current context")
-    if contexts and name not in contexts and name == source.used_context:
-        raise _explain_gone(path, name, current)
+    has_choice = len(contexts) > 1 or source.used_context == source.preferred_context
+    if not chosen and source.used_context and has_choice and not source.is_of_workspace:
+        raise _explain_gone(path, source.used_context, name)
     context = _member(contexts.get(name), "context")
     if context is None:
         raise _invalid(path, f"has no context {name}")
@@ -202,7 +214,7 @@ def _resolve(path: str, documents: list[Mapping[str, Any]], source: KubeconfigSo
     scheme, _, rest = server.rstrip("/").partition("://")
     authority, slash, path_there = rest.partition("/")
     server = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path_there}"
-    if not chosen and not source.used_context and not _is_this_machine(server):
+    if not chosen and not source.is_of_workspace and not _is_this_machine(server):
         raise _explain_elsewhere(path, name, server)
     return name, server
 
@@ -212,10 +224,10 @@ def _is_this_machine(server: str) -> bool:
     return host in {"localhost", "0.0.0.0", "::1", "host.docker.internal"} or host.startswith("127.")  # noqa: S104
 
 
-def _explain_gone(path: str, name: str, current: object) -> KubeconfigContextError:
-    instead = f"; its current one, {current}, is not used in its place" if isinstance(current, str) else ""
+def _explain_gone(path: str, name: str, current: str) -> KubeconfigContextError:
     return KubeconfigContextError(
-        f"the kubeconfig {path} has the context {name} no more, by which this workspace's cluster was reached{instead}",
+        f"the kubeconfig {path} has the context {name} no more, by which this workspace's cluster was reached; its "
+        f"current one, {current}, is not used in its place",
         hint="create the cluster again (make start), or bring the context back; if another cluster is meant: set "
         "kube_context to its context",
     )

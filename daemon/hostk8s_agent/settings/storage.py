@@ -64,7 +64,7 @@ class StorageSettings(BaseModel):
         str | None,
         Field(
             description="The kubeconfig's context. Unset: kind-<cluster_name>, else the one used before, else the "
-            "current one where its server is on this machine."
+            "current one, in a file outside of the workspace only of a server on this machine."
         ),
     ] = None
     cluster_name: Annotated[
