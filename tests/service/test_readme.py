@@ -53,6 +53,7 @@ def test_five_commands_lead_to_a_verified_snapshot(machine: Machine, wait_long: 
     (directory,) = status["snapshots"]["directories"]
     assert directory["isProtected"]
     assert directory["lastVerifiedAt"]
+    assert "read back whole" in said[commands[-1]]
     # The README says what else these do: another command that it names, and where snapshots are kept.
     assert walk("hostk8s-agent snapshot restore sample --yes")
     assert str(CHECKOUT) not in status["snapshots"]["repository"]

@@ -199,7 +199,9 @@ def _show_snapshot(snapshot: Document, output: OutputFormat) -> None:
         return
     write("\n".join(render_rows([snapshot])))
     reached = snapshot["quiesce"]
-    say(f"consistency: {reached['reached']} (asked: {reached['asked']}){_after(reached['note'])}")
+    checks = {"unverified": "not read back yet", "damaged": "not what was written"}
+    checked = checks.get(snapshot["state"], "read back whole")
+    say(f"{checked}; consistency: {reached['reached']} (asked: {reached['asked']}){_after(reached['note'])}")
     if snapshot["reason"]:
         say(f"{snapshot['state']}: {snapshot['reason']}")
     for directory in snapshot["directories"]:
