@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -253,6 +254,12 @@ def test_a_request_that_makes_no_sense_is_refused(server: ControlServer, agent: 
     status, answer = post(server, body)
     assert (status, answer["code"]) == (400, "RequestInvalid")
     assert agent.requests == []
+
+
+def test_a_name_with_half_a_character_spoils_no_list(server: ControlServer, agent: Any) -> None:
+    """A repository that somebody else wrote may hold one, and all the other snapshots in it must be seen."""
+    agent.snapshots = SimpleNamespace(list=lambda _stack: {"snapshots": [{"name": "\ud800"}]})
+    assert ask(server, "GET /v1/snapshots HTTP/1.1") == (200, {"snapshots": [{"name": "\ud800"}]})
 
 
 def test_only_json_is_taken(server: ControlServer) -> None:

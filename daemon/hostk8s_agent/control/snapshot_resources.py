@@ -16,7 +16,7 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 from starlette.requests import Request  # noqa: TC002 - of the endpoints' signatures
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from hostk8s_agent.control.errors import AgentBusyError, ControlError
@@ -44,7 +44,7 @@ def build_snapshot_routes(agent: ControlledAgent) -> list[Route]:
     async def get_snapshots(request: Request) -> Response:
         name = request.query_params.get("stack")
         stack = None if name is None else require_stack_name(name)
-        return JSONResponse(await run_sync(agent.snapshots.list, stack))
+        return _answer(await run_sync(agent.snapshots.list, stack))
 
     async def post_snapshots(request: Request) -> Response:
         fields = parse_object(request.headers.get("content-type", ""), await request.body())
@@ -57,7 +57,7 @@ def build_snapshot_routes(agent: ControlledAgent) -> list[Route]:
                 _follow(work, working), media_type="text/event-stream", headers={"cache-control": "no-store"}
             )
         # What has begun is finished, also when whoever asked has gone away.
-        return JSONResponse(await run_sync(work, limiter=working, abandon_on_cancel=True))
+        return _answer(await run_sync(work, limiter=working, abandon_on_cancel=True))
 
     return [
         Route("/v1/snapshots", get_snapshots),
@@ -97,6 +97,11 @@ async def _follow(work: Callable[..., dict[str, Any]], working: anyio.CapacityLi
             yield message
     finally:
         finishing.cancel()
+
+
+def _answer(document: dict[str, Any]) -> Response:
+    """Answer in ASCII: a repository may hold a snapshot with half a character in its name, and must be listed still."""
+    return Response(_dump(document), media_type="application/json")
 
 
 def _dump(document: dict[str, Any]) -> bytes:
