@@ -165,6 +165,8 @@ def test_a_killed_agent_is_started_again(user_unit: Machine, wait_long: Callable
         "another process is active",
     )
     assert states(user_unit) == {"one": "Ready"}
+    # However often: systemd gives up nothing whose limit has no interval (systemd.unit(5)).
+    assert user_unit.show(UNIT)["StartLimitIntervalUSec"] == "0"
 
 
 def test_a_blocked_worker_is_ended_by_the_watchdog(user_unit: Machine, wait_long: Callable[..., None]) -> None:
