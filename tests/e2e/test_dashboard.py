@@ -69,6 +69,20 @@ def test_a_problem_of_no_stack_says_what_it_is_about(site: Any, visitor: Visitor
     shows(page.locator("#parts"), "✓ Following")
 
 
+def test_what_a_stack_has_left_behind_is_told(site: Any, visitor: Visitor) -> None:
+    """Once its objects are pruned: where the data is, and how the stack comes back."""
+    page = visitor.page
+    site.save("sample")
+    shows(visitor.row("sample").locator("summary"), "Ready")
+    expect(page.locator("#left")).to_be_hidden()
+    (site.stacks / "sample/hostk8s.storage.yaml").unlink()
+    shows(page.locator("#left"), f"nothing was changed in /mnt/pv/{site.prefix}/sample/one")
+    shows(page.locator("#left"), "Bring software/stacks/sample/hostk8s.storage.yaml back")
+    site.save("sample")
+    shows(visitor.row("sample").locator("summary"), "Ready")
+    expect(page.locator("#left")).to_be_hidden(timeout=PATIENCE_MILLISECONDS)
+
+
 def test_what_is_true_is_shown_when_it_came_before_the_pages_modules(
     visitor: Visitor, wait_until: Callable[..., None]
 ) -> None:

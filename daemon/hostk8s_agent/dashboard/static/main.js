@@ -5,6 +5,7 @@ import { byId, h, refill, setText } from "./dom.js";
 import { showEvents } from "./events.js";
 import { follow } from "./live.js";
 import { showParts } from "./parts.js";
+import { showLeftBehind } from "./past.js";
 import { showProblems } from "./problems.js";
 import { showSnapshots, startSnapshots } from "./snapshots.js";
 import { reconcile, showStacks, startStacks } from "./stacks.js";
@@ -18,6 +19,7 @@ function show(names) {
   showParts(store.frame);
   showVerdict();
   showProblems();
+  showLeftBehind();
   showStacks(names);
   // In a turn of its own: the stacks are painted without waiting for what stands beside them.
   clearTimeout(showingRest);
