@@ -242,6 +242,7 @@ def test_a_hostile_archive_escapes_nowhere(row: Row, ground: Ground, tmp_path: P
             assert is_accepted or describe(ground.path()) == live, name
             assert [path.name for path in ground.root.iterdir()] == ["sample"], name
             assert not any(path.is_block_device() or path.is_char_device() for path in ground.path().rglob("*")), name
+            bundle.unlink(missing_ok=True)
             for folder in (copy, other.folder):
                 shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(ground.path())
