@@ -56,7 +56,7 @@ def list_snapshots(place: ResticPlace) -> set[str]:
 def list_copies(place: ResticPlace) -> list[str]:
     """Of which snapshots of ours restic has a copy of the manifest, sorted."""
     found = [one for one in ask(place, "snapshots") if "hostk8s-manifest" in (one.get("tags") or ())]
-    return sorted(Path(one["paths"][0]).stem for one in found)
+    return sorted(Path(one["paths"][0]).stem.rpartition(".")[2] for one in found)
 
 
 @contextmanager

@@ -294,12 +294,12 @@ def test_a_copy_that_is_not_what_was_written_is_told_and_adds_nothing(restic: Gr
         (_nest, "ManifestForged"),
     ):
         # The newest one counts.
-        store_by_hand(restic, f"/sample/{snapshot.id}.jsonl", b"".join(change(snapshot, lines)))
+        store_by_hand(restic, f"/sample.{snapshot.id}.jsonl", b"".join(change(snapshot, lines)))
         (unusable,) = recover(restic).unusable
         assert (unusable.snapshot, unusable.problem.code) == (snapshot.id, code), change
         assert restic.service.list() == ((), ())
         assert list((restic.folder / "repository/listings").iterdir()) == []
-    store_by_hand(restic, f"/sample/{snapshot.id}.jsonl", text)
+    store_by_hand(restic, f"/sample.{snapshot.id}.jsonl", text)
     assert len(recover(restic).recovered) == 1
 
 
@@ -315,7 +315,7 @@ def test_a_copy_without_its_archives_or_from_the_future_is_told(restic: Ground) 
     assert len(recover(restic).recovered) == 1
     restic.service.forget(snapshot.id)
     lose_the_disk(restic)
-    store_by_hand(restic, f"/sample/{snapshot.id}.jsonl", text)
+    store_by_hand(restic, f"/sample.{snapshot.id}.jsonl", text)
     (unusable,) = recover(restic).unusable
     assert (unusable.problem.code, "is not in the restic" in unusable.problem.message) == ("SnapshotDamaged", True)
     assert restic.service.list() == ((), ())
@@ -370,7 +370,7 @@ def test_a_copy_is_read_by_hand(restic: Ground) -> None:
         ).stdout
     )
     dumped = subprocess.run(
-        ["restic", "--repo", place_of(restic).repository, "dump", told[0]["id"], f"/sample/{snapshot.id}.jsonl"],
+        ["restic", "--repo", place_of(restic).repository, "dump", told[0]["id"], f"/sample.{snapshot.id}.jsonl"],
         env={**os.environ, "RESTIC_PASSWORD": PASSWORD},
         capture_output=True,
         check=True,

@@ -104,7 +104,7 @@ def test_a_person_restores_by_hand(ground: Ground, tmp_path: Path) -> None:
     by_hand.mkdir()
     read = f"zstd -dc {ground.folder}/repository/archives/{stored}"
     if ground.restic:
-        read = f"restic --repo {ground.restic.repository} dump {stored} /sample/data.tar"
+        read = f"restic --repo {ground.restic.repository} dump {stored} /sample.data.tar"
     subprocess.run(
         f"{read} | tar x -p --numeric-owner --xattrs -C {by_hand}",
         shell=True,

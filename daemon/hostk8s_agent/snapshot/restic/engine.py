@@ -1,4 +1,4 @@
-"""The restic engine: an archive is one file, `/STACK/DIRECTORY.tar`, in one snapshot of a restic repository."""
+"""The restic engine: an archive is one file, `/STACK.DIRECTORY.tar`, in one snapshot of a restic repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hostk8s_agent.snapshot.restic.client import LOCK_WAIT_SECONDS, ResticClient
 from hostk8s_agent.snapshot.restic.environment import redact_address
 from hostk8s_agent.snapshot.restic.manifests import ResticManifests, render_origin_tag
 from hostk8s_agent.snapshot.restic.records import ResticRecords, StoredArchive
-from hostk8s_agent.snapshot.restic.storing import iterate_file, uploading
+from hostk8s_agent.snapshot.restic.storing import iterate_file, name_file, uploading
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -70,7 +70,7 @@ class ResticEngine:
     @contextmanager
     def begin(self, name: str) -> Iterator[_IncomingResticArchive]:
         """Start a `restic backup` of what will come. It commits when the archive is kept, and never otherwise."""
-        path = f"/{name}.tar"
+        path = name_file(name, "tar")
         with uploading(
             self._client, self._records, f"store {name}", path, [self._origin_tag], may_create=True
         ) as upload:

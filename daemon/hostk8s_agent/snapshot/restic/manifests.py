@@ -1,6 +1,6 @@
 """Copies of manifests in the restic repository, so that it suffices when this machine's disk is gone.
 
-Each is one file, `/STACK/ID.jsonl`, in a snapshot of its own: with the tags `hostk8s-agent`, `hostk8s-manifest` and
+Each is one file, `/STACK.ID.jsonl`, in a snapshot of its own: with the tags `hostk8s-agent`, `hostk8s-manifest` and
 `from=HOST:FOLDER`, which says whose it is. What was sent is known here without asking restic:
 
 ```
@@ -27,7 +27,7 @@ from hostk8s_agent.snapshot.durable import list_paths, make_folder, remove_durab
 from hostk8s_agent.snapshot.engine import CopyCatalog, ManifestCopy
 from hostk8s_agent.snapshot.errors import ResticFailedError
 from hostk8s_agent.snapshot.restic.records import FOLDER, StoredArchive
-from hostk8s_agent.snapshot.restic.storing import TAG, iterate_file, uploading
+from hostk8s_agent.snapshot.restic.storing import TAG, iterate_file, name_file, uploading
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -120,7 +120,7 @@ class ResticManifests:
 
     def send(self, snapshot: SnapshotManifest, head: bytes, chunks: Iterable[bytes]) -> None:
         """Send a copy: `head` and what follows it. The one before it is forgotten with the next `forget`."""
-        path = f"/{snapshot.stack}/{snapshot.id}{_SUFFIX}"
+        path = name_file(snapshot.stack, f"{snapshot.id}{_SUFFIX}")
         tags = [MANIFEST_TAG, self._origin_tag]
         before = self._load(snapshot.id)
 
@@ -170,7 +170,7 @@ class ResticManifests:
                 raise ResticFailedError(
                     "restic's answer cannot be understood", hint="is this a restic newer than the agent? report it"
                 ) from error
-            name = path.rpartition("/")[2].removesuffix(_SUFFIX)
+            name = path.removesuffix(_SUFFIX).rpartition(".")[2]
             if MANIFEST_TAG not in tags:
                 archives[stored] = path
             elif ID_PATTERN.fullmatch(name):

@@ -84,6 +84,14 @@ def uploading(
             records.end_intent(token)
 
 
+def name_file(*parts: str) -> str:
+    """Return the path of a file that is stored: `/STACK.DIRECTORY.tar`, a dot for each slash.
+
+    Not below a folder: restic 0.18.0 cannot store a stream there (restic/restic#5324).
+    """
+    return "/" + ".".join(parts).replace("/", ".")
+
+
 def iterate_file(client: ResticClient, snapshot: str, path: str) -> Iterator[bytes]:
     """Yield the content of the file in a snapshot; restic compares what it reads with its own digests."""
     with started(f"read {path}", ["dump", snapshot, path], client.build_environment()) as process:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from hostk8s_agent.snapshot.errors import (
@@ -78,6 +80,7 @@ def translate_failure(attempt: str, code: int, lines: list[str], *, is_reading: 
 
     `is_reading` says that archives were read, which alone can show that one is damaged.
     """
+    lines = [_read_words(line) for line in lines]
     text = "\n".join(lines)
     kind = _OF_CODE.get(code)
     if kind is None:
@@ -86,6 +89,15 @@ def translate_failure(attempt: str, code: int, lines: list[str], *, is_reading: 
         kind = SnapshotDamagedError
     kind = kind or ResticFailedError
     return kind(f"restic could not {attempt}: {_choose_words(lines) or f'it ended with {code}'}", hint=_HINTS[kind])
+
+
+def _read_words(line: str) -> str:
+    """Return what a line says: with `--json` restic 0.17 and later wrap errors (`message`, or `error.message`)."""
+    with suppress(ValueError, AttributeError):
+        document = json.loads(line)
+        found = document.get("message") or (document.get("error") or {}).get("message")
+        return str(found or line)
+    return line
 
 
 def _choose_words(lines: list[str]) -> str:
