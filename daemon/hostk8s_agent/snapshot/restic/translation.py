@@ -54,7 +54,7 @@ _OF_WORDS: Final[tuple[tuple[str, type[SnapshotError]], ...]] = (
     (rf"^{_SSH}.*(permission denied|host key verification failed|too many authentication)", ResticRefusedError),
     (_UNREACHABLE, ResticUnreachableError),
     (_REFUSED, ResticRefusedError),
-    (r"is there a repository at|unable to open config file", ResticRepositoryMissingError),
+    (r"is there a repository at|unable to open config file|bucket does not exist", ResticRepositoryMissingError),
 )
 _DAMAGE: Final = (
     r"ciphertext verification failed|no matching id found|invalid data returned|not found in (index|repository)"
