@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.snapshot.restic_ground import copy_place, list_snapshots, make_place
+from tests.snapshot.restic_ground import list_snapshots, make_quick_place
 from tests.volume.conftest import docker, own_volume, place, tool_cluster
 
 from hostk8s_agent.contract.parsing import parse_contract
@@ -171,23 +171,13 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
     made.access.close()
 
 
-@pytest.fixture(scope="session")
-def restic_template(restic_tools: None, tmp_path_factory: pytest.TempPathFactory) -> ResticPlace:
-    """A restic repository with nothing in it, to be copied: making one takes longer than a test's own work."""
-    del restic_tools
-    place = make_place(tmp_path_factory.mktemp("template"))
-    engine = ResticEngine(tmp_path_factory.mktemp("repository"), place)
-    engine.prepare()
-    assert engine.find_home(may_create=True)
-    return place
-
-
 @pytest.fixture(params=["archive", pytest.param("restic", marks=pytest.mark.tools)])
 def each_engine(request: pytest.FixtureRequest, tmp_path: Path) -> ResticPlace | None:
     """A place for each engine: None for plain files, or a restic repository of the test's own."""
     if request.param == "archive":
         return None
-    return copy_place(request.getfixturevalue("restic_template"), tmp_path)
+    request.getfixturevalue("restic_tools")
+    return make_quick_place(tmp_path)
 
 
 @pytest.fixture(scope="session")

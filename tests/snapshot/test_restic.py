@@ -22,7 +22,7 @@ from tests.snapshot.restic_ground import (
     PASSWORD,
     REST_PASSWORD,
     list_snapshots,
-    make_place,
+    make_quick_place,
     serve_rest,
     write_private,
 )
@@ -50,13 +50,9 @@ pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("restic_tools")]
 
 @pytest.fixture(scope="module")
 def local_place(restic_tools: None, tmp_path_factory: pytest.TempPathFactory) -> ResticPlace:
-    """One repository for all tests that leave it as it is: making one takes longer than everything else."""
+    """One repository for all tests that leave it as it is."""
     del restic_tools
-    place = make_place(tmp_path_factory.mktemp("restic"))
-    engine = ResticEngine(tmp_path_factory.mktemp("repository"), place)
-    engine.prepare()
-    assert engine.find_home(may_create=True)
-    return place
+    return make_quick_place(tmp_path_factory.mktemp("restic"))
 
 
 @pytest.fixture
@@ -300,7 +296,7 @@ def _cut(_scanner: object) -> None:
 
 def test_a_damaged_pack_is_found(ground: Ground) -> None:
     """By verification, and no restore touches the directory."""
-    ground.restic = make_place(ground.folder)
+    ground.restic = make_quick_place(ground.folder)
     snapshot = ground.create()
     pack = max((ground.folder / "restic/data").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
     content = bytearray(pack.read_bytes())
@@ -394,7 +390,7 @@ def test_a_server_that_goes_and_a_repository_that_is_gone(ground: Ground) -> Non
 def test_a_full_disk_adds_nothing(ground: Ground, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was there before stays whole. restic 0.14 says so, or waits for itself for ever: that is noticed too."""
     monkeypatch.setattr(process, "QUIET_SECONDS", 8.0)
-    ground.restic = make_place(small_disk)
+    ground.restic = make_quick_place(small_disk)
     snapshot = ground.create()
     (ground.path() / "large").write_bytes(os.urandom(24 << 20))
     with pytest.raises(AgentError) as raised:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.snapshot.conftest import Ground, describe, fill
-from tests.snapshot.restic_ground import PASSWORD, copy_place, list_copies, list_snapshots, make_place
+from tests.snapshot.restic_ground import PASSWORD, list_copies, list_snapshots, make_quick_place
 
 from hostk8s_agent.errors import AgentError
 from hostk8s_agent.snapshot.documents import render_manifest
@@ -30,9 +30,9 @@ pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("restic_tools")]
 
 
 @pytest.fixture
-def restic(ground: Ground, restic_template: ResticPlace) -> Ground:
+def restic(ground: Ground) -> Ground:
     """A stack whose snapshots go to a restic repository of its own, and whose directories are recognised at once."""
-    ground.restic = copy_place(restic_template, ground.folder)
+    ground.restic = make_quick_place(ground.folder)
     ground.change(settled_seconds=-5.0)
     return ground
 
@@ -58,7 +58,17 @@ def store_by_hand(ground: Ground, path: str, content: bytes) -> None:
     tags = ["hostk8s-agent", "hostk8s-manifest", render_origin_tag(ground.folder / "repository")]
     chosen = [word for tag in tags for word in ("--tag", tag)]
     subprocess.run(
-        ["restic", "--repo", place_of(ground).repository, "backup", "--stdin", "--stdin-filename", path, *chosen],
+        [
+            "restic",
+            "--no-cache",
+            "--repo",
+            place_of(ground).repository,
+            "backup",
+            "--stdin",
+            "--stdin-filename",
+            path,
+            *chosen,
+        ],
         env={**os.environ, "RESTIC_PASSWORD": PASSWORD},
         input=content,
         check=True,
@@ -68,7 +78,7 @@ def store_by_hand(ground: Ground, path: str, content: bytes) -> None:
 
 def test_what_was_taken_is_restored_when_our_own_folder_is_gone(tmp_path: Path) -> None:
     """Byte for byte, from the restic repository alone; what comes back is not verified before it was read."""
-    ground = Ground(tmp_path, ("data", "logs"), restic=make_place(tmp_path))
+    ground = Ground(tmp_path, ("data", "logs"), restic=make_quick_place(tmp_path))
     fill(ground.path())
     fill(ground.path("logs"), seed=2, files=40)
     before = describe(ground.path()), describe(ground.path("logs"))
@@ -363,14 +373,31 @@ def test_a_copy_is_read_by_hand(restic: Ground) -> None:
     snapshot = restic.service.select(restic.create())
     told: Any = json.loads(
         subprocess.run(
-            ["restic", "--repo", place_of(restic).repository, "snapshots", "--json", "--tag", "hostk8s-manifest"],
+            [
+                "restic",
+                "--no-cache",
+                "--repo",
+                place_of(restic).repository,
+                "snapshots",
+                "--json",
+                "--tag",
+                "hostk8s-manifest",
+            ],
             env={**os.environ, "RESTIC_PASSWORD": PASSWORD},
             capture_output=True,
             check=True,
         ).stdout
     )
     dumped = subprocess.run(
-        ["restic", "--repo", place_of(restic).repository, "dump", told[0]["id"], f"/sample.{snapshot.id}.jsonl"],
+        [
+            "restic",
+            "--no-cache",
+            "--repo",
+            place_of(restic).repository,
+            "dump",
+            told[0]["id"],
+            f"/sample.{snapshot.id}.jsonl",
+        ],
         env={**os.environ, "RESTIC_PASSWORD": PASSWORD},
         capture_output=True,
         check=True,
