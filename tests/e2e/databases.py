@@ -125,7 +125,8 @@ def render_pod(namespace: str) -> str:
         "kind": "Pod",
         "metadata": {"name": "db", "namespace": namespace},
         "spec": {
-            "terminationGracePeriodSeconds": 0,
+            # With 0 the pod is gone from the API server while its containers write on, and may even be started anew.
+            "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": False,
             "securityContext": {"runAsUser": OWNER, "runAsGroup": OWNER},
             "containers": containers,
