@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import structlog
 from tests.snapshot.conftest import Ground, describe
 
 from hostk8s_agent.snapshot.errors import RestoreFailedError
 from hostk8s_agent.snapshot.requests import RestoreRequest
-from hostk8s_agent.volume.errors import EngineUnreachableError
+from hostk8s_agent.volume.errors import EngineUnreachableError, ToolFailedError
 
 
 class Dying:
@@ -32,6 +33,19 @@ class Dying:
         if not self._is_before:
             self._access.exchange_entries(first, second)
         raise self._end
+
+
+class Busy:
+    """A way in where somebody makes files in whatever is being removed."""
+
+    def __init__(self, access: Any) -> None:
+        self._access = access
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._access, name)
+
+    def remove_tree(self, path: str) -> None:
+        raise ToolFailedError(f"{path} is not empty", hint="")
 
 
 @pytest.mark.parametrize("path", ["", "data/conf", "data/conf/file"], ids=["all", "a folder", "a file"])
@@ -74,4 +88,22 @@ def test_an_engine_that_goes_in_the_swap_is_told_as_what_it_is(ground: Ground) -
     assert "nothing was replaced" not in told.value.message
     ground.change(volume=lambda: ground.access)
     ground.service.recover(lock_wait_seconds=0)
+    assert sorted(describe(ground.path())) == wanted
+
+
+def test_what_was_replaced_and_is_still_written_to_goes_later(ground: Ground) -> None:
+    """A pod that was deleted by force may write on for a while; the restore is done all the same."""
+    snapshot = ground.create()
+    wanted = sorted(describe(ground.path()))
+    (ground.path() / "later").write_text("later")
+    busy = Busy(ground.access)
+    ground.change(volume=lambda: busy)
+    ground.service.restore(RestoreRequest("sample", snapshot))
+    assert sorted(describe(ground.path())) == wanted
+    assert len(list(ground.root.iterdir())) == 2
+    ground.change(volume=lambda: ground.access)
+    with structlog.testing.capture_logs() as said:
+        ground.service.recover()
+    assert [one["outcome"] for one in said if "outcome" in one] == ["what a restore of sample replaced is removed now"]
+    assert [path.name for path in ground.root.iterdir()] == ["sample"]
     assert sorted(describe(ground.path())) == wanted

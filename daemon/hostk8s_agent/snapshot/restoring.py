@@ -143,8 +143,14 @@ class Restorer:
         done: list[str] = []
         for journal in self._journals.load_all():
             if journal.phase == "swapping":
+                # Whoever still writes into what was replaced can keep it from being removed with the swap.
+                is_swapped = all(one.is_swapped for one in journal.trees)
                 self._swap(journal)
-                done.append(f"the restore of {journal.stack} that was interrupted is complete now")
+                done.append(
+                    f"what a restore of {journal.stack} replaced is removed now"
+                    if is_swapped
+                    else f"the restore of {journal.stack} that was interrupted is complete now"
+                )
             else:
                 self.discard(journal)
                 done.append(f"what an interrupted restore of {journal.stack} had written was removed")
