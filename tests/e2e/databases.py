@@ -125,8 +125,7 @@ def render_pod(namespace: str) -> str:
         "kind": "Pod",
         "metadata": {"name": "db", "namespace": namespace},
         "spec": {
-            # With 0 the pod is gone from the API server while its containers write on, and may even be started anew.
-            "terminationGracePeriodSeconds": 1,
+            "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
             "securityContext": {"runAsUser": OWNER, "runAsGroup": OWNER},
             "containers": containers,

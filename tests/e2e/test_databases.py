@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,18 @@ from reliability import Row
 
 pytestmark = [pytest.mark.engine, pytest.mark.node, pytest.mark.tools]
 
+TRIALS_WITH_ONE_SNAPSHOT = 5
 SCHEDULE = "  snapshots: {schedule: every 1m, quiesce: freeze, keep: {last: 5}}\n"
 
 
 class Databases:
     """A pod that writes to both databases in its stack's directory without a pause, and what may become of it."""
 
-    def __init__(self, parts: tuple[Any, Any, Any], stack: str, folder: Path, wait_until: Callable[..., None]) -> None:
+    def __init__(
+        self, parts: tuple[Any, Any, Any], node: str, stack: str, folder: Path, wait_until: Callable[..., None]
+    ) -> None:
         self.site, self._cluster, self._engine = parts
+        self._node = node
         self.stack = stack
         self.folder = folder
         self._wait_until = wait_until
@@ -55,11 +59,15 @@ class Databases:
         """
         repository = Repository(Path(self.site.status()["snapshots"]["repository"]))
         with repository.lock.held("a test", wait_seconds=60):
+            pod = self._cluster.get("pod", "db", "-n", self.site.prefix)
+            running = {one["containerID"].rpartition("/")[2] for one in pod["status"]["containerStatuses"]}
             self._cluster.kubectl("-n", self.site.prefix, "delete", "pod", "db", "--wait=true")
+            # Without a time of grace it is gone from the API server while its containers write on.
+            self._wait_until(lambda: running.isdisjoint(self._list_tasks()), "its containers are gone", 60)
             self._wreck(dice)
 
-    def find_snapshot(self) -> dict[str, Any]:
-        """The newest snapshot that the schedule has taken while they wrote, waiting for the first one."""
+    def find_snapshot(self, used: Container[str] = ()) -> dict[str, Any]:
+        """The newest snapshot that the schedule has taken while they wrote, waiting for one that is not in `used`."""
         found: list[dict[str, Any]] = []
 
         def look() -> bool:
@@ -68,10 +76,17 @@ class Databases:
                 for one in self._client.snapshots(self.stack)["snapshots"]
                 if one["state"] == "good" and one["tags"] == ["scheduled"] and one["quiesce"]["reached"] == "frozen"
             ]
+            found[:] = [one for one in found if one["id"] not in used]
             return bool(found)
 
         self._wait_until(look, "a scheduled snapshot, frozen", 120)
         return found[-1]
+
+    def _list_tasks(self) -> list[str]:
+        """The containers that the node itself says to have."""
+        return str(
+            self._engine.docker("exec", self._node, "ctr", "--namespace", "k8s.io", "tasks", "list", "-q")
+        ).split()
 
     def _wreck(self, dice: random.Random) -> None:
         """Overwrite, cut or remove what is in the directory, at random; little of it stays what it was."""
@@ -126,7 +141,7 @@ def databases(
     try:
         cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         folder = engine.mountpoint(node.volume) / site.prefix / stack / "one"
-        yield Databases((site, cluster, engine), stack, folder, wait_until)
+        yield Databases((site, cluster, engine), node.container, stack, folder, wait_until)
     finally:
         cluster.kubectl("delete", "namespace", site.prefix, "--ignore-not-found", "--wait=false")
         cluster.kubectl("-n", site.prefix, "delete", "pod,pvc", "--all", "--wait=true", check=False)
@@ -155,12 +170,14 @@ def test_wrecked_databases_are_whole_after_one_command(row: Row, databases: Data
         with trial as number:
             if number:
                 databases.run()
-            snapshot = databases.find_snapshot()["id"]
+            # A new one now and then: each is another moment of their writing, and takes up to a minute to come.
+            is_new = number % TRIALS_WITH_ONE_SNAPSHOT == 0
+            snapshot = databases.find_snapshot(used if is_new else ())["id"]
             used.add(snapshot)
             databases.lose(dice)
             databases.restore(snapshot)
             assert databases.check() == "ok"
-    row.note(f"{len(used)} scheduled snapshots, each the newest of its moment")
+    row.note(f"{len(used)} scheduled snapshots, frozen, each restored in about {TRIALS_WITH_ONE_SNAPSHOT} trials")
     for line in databases.site.log.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         if record.get("event") == "rest.thawed":
