@@ -120,7 +120,8 @@ def ground(
     yield ground
     assert site.stop() == 0, site.log.read_text(encoding="utf-8")
     cluster.kubectl("delete", "namespace", site.prefix, "--ignore-not-found", "--wait=false", check=False)
-    cluster.kubectl("-n", site.prefix, "delete", "pod,pvc", "--all", "--grace-period=1", check=False)
+    # Nobody waits: a kubelet whose node was just made again, or has lost its volume, takes its time.
+    cluster.kubectl("-n", site.prefix, "delete", "pod,pvc", "--all", "--grace-period=1", "--wait=false", check=False)
     cluster.remove(site.prefix)
 
 
@@ -132,7 +133,8 @@ def test_a_contract_a_volume_object_the_stacks_folder_and_the_cluster_are_delete
     site.wait_for(other, "Ready")
 
     # PersistentVolumes: one that nobody has is made again, one that is Bound stays till its claim goes.
-    ground.cluster.kubectl("delete", "pv", other_pv)
+    # kubectl may wait for its end without end: the agent makes the next one of that name at once.
+    ground.cluster.kubectl("delete", "pv", other_pv, "--wait=false")
     ground.wait_for_words(f"PersistentVolume/{other_pv} was removed, and was made again", "its data stays")
     ground.cluster.kubectl("delete", "pv", ground.pv, "--wait=false")
     page = ground.wait_for_words(f"PersistentVolume/{ground.pv} is being deleted", "its data stays")
